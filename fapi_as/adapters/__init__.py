@@ -1,0 +1,1 @@
+"""The outside world: database, keys, network, clock, web framework."""

@@ -1,0 +1,1 @@
+"""What every request goes through; knows no capability by name."""

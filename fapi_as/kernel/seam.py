@@ -1,0 +1,120 @@
+"""The seam: what a capability is made of and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Generic, TypeVar
+
+from fapi_as.kernel.messages import Answer, EndpointRequest
+from fapi_as.ports import Entropy, Passwords, Reading, Signer, Store
+from fapi_as.protocol.client import AuthenticatedClient
+from fapi_as.protocol.decisions import Refuse
+from fapi_as.protocol.effects import Effect
+from fapi_as.protocol.parameters import Parameters
+from fapi_as.protocol.policy import Policy
+from rs_kit.protocol.dpop import ProofKeys
+
+Facts = TypeVar("Facts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """A token request after the client proved who it is and which key it holds."""
+
+    client: AuthenticatedClient
+    parameters: Parameters
+    jkt: str
+    now: int
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshToIssue:
+    """What a new refresh token stands for; the kernel draws the string."""
+
+    payload: bytes
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensToIssue:
+    """What a rule allows: one access token for one audience and perhaps a refresh token.
+
+    `effects` are spent in order after the kernel's own; `lost` names the refusal of each.
+    """
+
+    subject: str
+    scope: tuple[str, ...]
+    resource: str
+    authorization_id: str | None
+    access_token_seconds: int
+    effects: tuple[Effect, ...] = ()
+    lost: Mapping[Effect, Refuse] = field(default_factory=dict)
+    claims: Mapping[str, object] = field(default_factory=dict)
+    refresh: RefreshToIssue | None = None
+
+
+TokenDecision = TokensToIssue | Refuse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant(Generic[Facts]):
+    """One grant type: what it reads, and the pure rule that decides."""
+
+    grant_type: str
+    parameters: frozenset[str]
+    load: Callable[[TokenRequest, Reading], Awaitable[Facts]]
+    rule: Callable[[TokenRequest, Facts, Policy], TokenDecision]
+
+
+class Face(Enum):
+    """Who talks to an endpoint: a client's back channel, or a person's browser."""
+
+    PROTOCOL = "protocol"
+    PAGE = "page"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Everything an endpoint is given, bound to one tenant."""
+
+    policy: Policy
+    store: Store
+    signer: Signer
+    entropy: Entropy
+    passwords: Passwords
+    proof_keys: ProofKeys
+    nonce_key: bytes
+    browser_key: bytes
+    features: tuple[Feature, ...]
+    grants: Mapping[str, Grant[object]]
+
+    @property
+    def reading(self) -> Reading:
+        """The reads of this tenant."""
+        return self.store.reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One address: its path, its methods, and the metadata member that publishes it (RFC 8414 §2)."""
+
+    path: str
+    face: Face
+    methods: Mapping[str, Callable[[Context, EndpointRequest], Awaitable[Answer]]]
+    metadata_member: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """A capability, as a constant: no class to subclass, no hook, no registering decorator.
+
+    `metadata` are further RFC 8414 members; lists of several features are merged.
+    """
+
+    name: str
+    grants: tuple[Grant[object], ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)

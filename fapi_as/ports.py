@@ -1,0 +1,106 @@
+"""What the rules' shell needs from outside: named security operations, no CRUD."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from fapi_as.protocol.audit_events import Stamp
+from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.decisions import Decision
+from fapi_as.protocol.effects import HandleKind
+from fapi_as.protocol.handles import KeptHandle
+from fapi_as.protocol.resource import RegisteredResource
+from fapi_as.protocol.user import RegisteredUser
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> int:
+        """Seconds since the epoch (RFC 7519 NumericDate)."""
+        ...
+
+
+class Entropy(Protocol):
+    """The only source of randomness."""
+
+    def handle(self) -> str:
+        """A fresh URL-safe string with 256 bits of entropy (FAPI2-CR-6)."""
+        ...
+
+    def identifier(self) -> str:
+        """A fresh URL-safe string with 128 bits of entropy, for names that are not credentials."""
+        ...
+
+
+class Reading(Protocol):
+    """What `load` may ask; bound to one tenant. Disabled or removed rows are absent.
+
+    Every method raises StorageUnavailable when the store cannot answer.
+    """
+
+    async def client(self, client_id: str) -> RegisteredClient | None:
+        """The live client with this id."""
+        ...
+
+    async def resource(self, resource: str) -> RegisteredResource | None:
+        """The live resource with this URI."""
+        ...
+
+    async def resources(self) -> tuple[RegisteredResource, ...]:
+        """All live resources."""
+        ...
+
+    async def handle(self, kind: HandleKind, digest: bytes) -> KeptHandle | None:
+        """A handle of this kind, spent or not, as long as its row is kept; looking does not spend."""
+        ...
+
+    async def user_named(self, username: str) -> RegisteredUser | None:
+        """The user with this name, disabled ones too (the caller decides after the password)."""
+        ...
+
+    async def user(self, subject: str) -> RegisteredUser | None:
+        """The live user with this subject."""
+        ...
+
+
+class Store(Protocol):
+    """Reading, and the one way to change anything."""
+
+    @property
+    def reading(self) -> Reading:
+        """The reads of this tenant."""
+        ...
+
+    async def commit(self, decision: Decision, stamp: Stamp) -> Decision:
+        """Apply a decision in one transaction and give the decision that came true.
+
+        Raises:
+            StorageUnavailable: nothing was changed.
+        """
+        ...
+
+
+class Signer(Protocol):
+    """Signs with the active key of this tenant; private keys never leave the adapter."""
+
+    def sign(self, claims: Mapping[str, object], *, typ: str) -> str:
+        """A compact JWS over `claims` with the active key."""
+        ...
+
+    def public_jwks(self) -> dict[str, object]:
+        """The RFC 7517 set of next, active and retiring public keys."""
+        ...
+
+
+class Passwords(Protocol):
+    """argon2id on a bounded pool."""
+
+    async def matches(self, password_hash: str | None, password: str) -> bool:
+        """Whether the password is right; None costs the same time and is never right.
+
+        Raises:
+            TooManyRequests: the pool's queue is full.
+        """
+        ...

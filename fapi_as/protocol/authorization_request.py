@@ -1,0 +1,72 @@
+"""A pushed authorization request after every check, and what a code stands for; both with their sealed form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from rs_kit.protocol.strict_json import parse_object
+
+
+def _encode(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidatedAuthorizationRequest:
+    """RFC 9126 §2.1: only a validated request can redirect; `scope` keeps the order in which it was asked."""
+
+    client_id: str
+    client_version: int
+    redirect_uri: str
+    scope: tuple[str, ...]
+    resources: tuple[str, ...]
+    code_challenge: str
+    state: str | None
+    nonce: str | None
+    dpop_jkt: str | None
+
+    def to_bytes(self) -> bytes:
+        """The payload that the store seals."""
+        return _encode(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        """Read back what `to_bytes` wrote; the seal has already proved that it is ours."""
+        members: dict[str, Any] = parse_object(payload)
+        members["scope"] = tuple(members["scope"])
+        members["resources"] = tuple(members["resources"])
+        return cls(**members)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationGrant:
+    """What a person allowed: the payload of a code and of a refresh token.
+
+    `code_challenge`, `redirect_uri` and `dpop_jkt` bind the code; a refresh token carries them no further.
+    """
+
+    authorization_id: str
+    client_id: str
+    subject: str
+    user_version: int
+    scope: tuple[str, ...]
+    resources: tuple[str, ...]
+    auth_time: int
+    acr: str
+    redirect_uri: str | None = None
+    code_challenge: str | None = None
+    dpop_jkt: str | None = None
+
+    def to_bytes(self) -> bytes:
+        """The payload that the store seals."""
+        return _encode(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        """Read back what `to_bytes` wrote; the seal has already proved that it is ours."""
+        members: dict[str, Any] = parse_object(payload)
+        members["scope"] = tuple(members["scope"])
+        members["resources"] = tuple(members["resources"])
+        return cls(**members)

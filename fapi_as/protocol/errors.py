@@ -1,0 +1,150 @@
+"""Errors named after their wire code; each carries a public sentence and a private reason."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from rs_kit.protocol.errors import InvalidDpopProof, InvalidRequest, ProtocolError, UseDpopNonce
+
+__all__ = [
+    "AccessDenied",
+    "InvalidClient",
+    "InvalidDpopProof",
+    "InvalidGrant",
+    "InvalidRequest",
+    "InvalidRequestObject",
+    "InvalidRequestUri",
+    "InvalidScope",
+    "InvalidTarget",
+    "MethodNotAllowed",
+    "NotFound",
+    "PayloadTooLarge",
+    "ProtocolError",
+    "StorageUnavailable",
+    "TooManyRequests",
+    "UnauthorizedClient",
+    "UnsupportedGrantType",
+    "UnsupportedResponseType",
+    "UseDpopNonce",
+    "status_of",
+]
+
+
+class InvalidClient(ProtocolError):
+    """RFC 6749 §5.2: one sentence for an unknown client, a disabled one and a wrong key (CA-3)."""
+
+    error: ClassVar[str] = "invalid_client"
+    public: ClassVar[str] = "client authentication failed"
+
+
+class InvalidGrant(ProtocolError):
+    """RFC 6749 §5.2: the code or refresh token is not valid for this request."""
+
+    error: ClassVar[str] = "invalid_grant"
+    public: ClassVar[str] = "the grant is not valid"
+
+
+class UnauthorizedClient(ProtocolError):
+    """RFC 6749 §5.2: this client is not registered for what it asks."""
+
+    error: ClassVar[str] = "unauthorized_client"
+    public: ClassVar[str] = "the client is not registered for this grant type"
+
+
+class UnsupportedGrantType(ProtocolError):
+    """RFC 6749 §5.2."""
+
+    error: ClassVar[str] = "unsupported_grant_type"
+    public: ClassVar[str] = "grant_type is not supported, see grant_types_supported in the metadata"
+
+
+class UnsupportedResponseType(ProtocolError):
+    """RFC 6749 §4.1.2.1: only `code` exists (FAPI2-AZ-1)."""
+
+    error: ClassVar[str] = "unsupported_response_type"
+    public: ClassVar[str] = "response_type must be code"
+
+
+class InvalidScope(ProtocolError):
+    """RFC 6749 §5.2."""
+
+    error: ClassVar[str] = "invalid_scope"
+    public: ClassVar[str] = "a requested scope is unknown or not allowed for this client and resource"
+
+
+class InvalidTarget(ProtocolError):
+    """RFC 8707 §2."""
+
+    error: ClassVar[str] = "invalid_target"
+    public: ClassVar[str] = "resource is missing, unknown or not allowed"
+
+
+class InvalidRequestUri(ProtocolError):
+    """RFC 9101 §7: unknown, expired, used, or of another client; always answered with a local page."""
+
+    error: ClassVar[str] = "invalid_request_uri"
+    public: ClassVar[str] = "request_uri is not valid, start again from the application"
+
+
+class InvalidRequestObject(ProtocolError):
+    """RFC 9101 §7."""
+
+    error: ClassVar[str] = "invalid_request_object"
+    public: ClassVar[str] = "the request object is not valid"
+
+
+class AccessDenied(ProtocolError):
+    """RFC 6749 §4.1.2.1: the user said no."""
+
+    error: ClassVar[str] = "access_denied"
+    public: ClassVar[str] = "the request was denied"
+
+
+class MethodNotAllowed(ProtocolError):
+    """RFC 9110 §15.5.6; the door adds `Allow`."""
+
+    error: ClassVar[str] = "invalid_request"
+    public: ClassVar[str] = "this method is not allowed here"
+
+
+class NotFound(ProtocolError):
+    """RFC 9110 §15.5.5."""
+
+    error: ClassVar[str] = "invalid_request"
+    public: ClassVar[str] = "there is nothing at this address"
+
+
+class PayloadTooLarge(ProtocolError):
+    """RFC 9126 §2.3: the body is larger than we read."""
+
+    error: ClassVar[str] = "invalid_request"
+    public: ClassVar[str] = "the request body is too large"
+
+
+class TooManyRequests(ProtocolError):
+    """RFC 6585 §4."""
+
+    error: ClassVar[str] = "invalid_request"
+    public: ClassVar[str] = "too many attempts, try again later"
+
+
+class StorageUnavailable(ProtocolError):
+    """RFC 6749 §4.1.2.1 `temporarily_unavailable`: the store cannot answer; nothing was decided (P8)."""
+
+    error: ClassVar[str] = "temporarily_unavailable"
+    public: ClassVar[str] = "the service is temporarily unavailable, try again"
+
+
+_STATUS: Final[dict[type[ProtocolError], int]] = {
+    InvalidClient: 401,  # RFC 6749 §5.2 and product.md: 401 for every method of client authentication
+    NotFound: 404,
+    MethodNotAllowed: 405,
+    PayloadTooLarge: 413,
+    TooManyRequests: 429,
+    StorageUnavailable: 503,
+}
+
+
+def status_of(error: ProtocolError) -> int:
+    """The HTTP status of an error at the authorization server; 400 unless a clause says otherwise."""
+    return _STATUS.get(type(error), 400)

@@ -1,0 +1,33 @@
+"""The strings we hand out: how they look on the wire, how they are stored, what a stored one says."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from fapi_as.protocol.effects import HandleKind
+
+REQUEST_URI_PREFIX = "urn:ietf:params:oauth:request_uri:"  # RFC 9126 §2.2
+
+
+def digest_of(handle: str) -> bytes:
+    """SHA-256 of a handle, the only form that is stored (FAPI2-CR-6, OA-RT-5)."""
+    return hashlib.sha256(handle.encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptHandle:
+    """A stored handle as `peek` shows it; looking does not spend it.
+
+    `revoked` tells that its authorization has ended; `usable_until` is for rules, not for the store.
+    """
+
+    kind: HandleKind
+    digest: bytes
+    payload: bytes
+    client_id: str | None
+    subject: str | None
+    authorization_id: str | None
+    usable_until: int
+    spent: bool
+    revoked: bool

@@ -1,0 +1,33 @@
+"""What rules get instead of Settings: issuer, endpoints, lifetimes, all frozen and already checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fapi_as.protocol import profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The policy of one tenant; every URL is built from configuration, never from a request (DPOP-11)."""
+
+    tenant: str
+    issuer: str
+    authorization_code_lifetime: timedelta = profile.AUTHORIZATION_CODE_LIFETIME
+    request_uri_lifetime: timedelta = profile.REQUEST_URI_LIFETIME
+    interaction_lifetime: timedelta = profile.INTERACTION_LIFETIME
+    session_lifetime: timedelta = profile.SESSION_LIFETIME
+    access_token_lifetime: timedelta = profile.ACCESS_TOKEN_LIFETIME
+    refresh_token_lifetime: timedelta = profile.REFRESH_TOKEN_LIFETIME
+    dpop_proof_age: timedelta = profile.DPOP_PROOF_AGE
+    dpop_nonces: bool = True
+
+    def url(self, path: str) -> str:
+        """The absolute URL of one of our paths; RFC 8414 §2 endpoints."""
+        return self.issuer + path
+
+
+def seconds(duration: timedelta) -> int:
+    """Whole seconds, as NumericDate arithmetic and `expires_in` want them."""
+    return int(duration.total_seconds())

@@ -1,0 +1,40 @@
+"""The numbers of the profile: our value and its ceiling, each beside its clause."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+AUTHORIZATION_CODE_LIFETIME: Final = timedelta(seconds=60)
+AUTHORIZATION_CODE_CEILING: Final = timedelta(seconds=60)  # FAPI2-AS-13
+REQUEST_URI_LIFETIME: Final = timedelta(seconds=90)
+REQUEST_URI_FLOOR: Final = timedelta(seconds=5)  # RFC 9126 §2.2
+REQUEST_URI_CEILING: Final = timedelta(seconds=599)  # FAPI2-AZ-15: less than 600 s
+INTERACTION_LIFETIME: Final = timedelta(minutes=10)  # product.md: opening starts an interaction
+SESSION_LIFETIME: Final = timedelta(hours=8)
+SESSION_CEILING: Final = timedelta(hours=24)
+ACCESS_TOKEN_LIFETIME: Final = timedelta(minutes=5)
+ACCESS_TOKEN_CEILING: Final = timedelta(minutes=10)  # DPOP-AS-17, AT-15
+REFRESH_TOKEN_LIFETIME: Final = timedelta(days=30)  # absolute: RT-3
+REFRESH_TOKEN_CEILING: Final = timedelta(days=365)
+CLIENT_ASSERTION_CEILING: Final = timedelta(seconds=300)  # PKJ-5
+CLOCK_AHEAD: Final = timedelta(seconds=30)  # FAPI2-AS-15/16: 10 s accepted, more than 60 s refused; we stop at 30 s
+EXPIRY_LEEWAY: Final = timedelta(seconds=10)  # FAPI2-AS-17: others' JWTs only
+DPOP_PROOF_AGE: Final = timedelta(seconds=60)  # DPOP-12
+DPOP_PROOF_AGE_CEILING: Final = timedelta(seconds=300)  # DPOP-12
+DPOP_NONCE_WINDOW: Final = timedelta(seconds=120)  # current and previous window are accepted: DPOP-13
+
+REQUEST_BODY_LIMIT: Final = 64 * 1024  # bytes, P7 of the attack catalogue
+PARAMETER_LIMIT: Final = 64  # P7
+STATE_LIMIT: Final = 4096  # characters, FAPI2-AZ-18
+NONCE_LIMIT: Final = 256  # characters, FAPI2-AZ-17
+SCOPE_LIMIT: Final = 64  # scope values in one request
+RESOURCE_LIMIT: Final = 8  # resource parameters in one push
+CLIENT_ASSERTION_LIMIT: Final = 8 * 1024  # characters, PKJ-12
+
+SIGN_IN_ATTEMPTS_PER_ACCOUNT: Final = 5
+SIGN_IN_ACCOUNT_WINDOW: Final = timedelta(minutes=15)
+SIGN_IN_ATTEMPTS_PER_SOURCE: Final = 20
+SIGN_IN_SOURCE_WINDOW: Final = timedelta(minutes=1)
+
+ACR_PASSWORD: Final = "urn:fapi-as:acr:password"  # noqa: S105 - an identifier, product.md

@@ -1,0 +1,61 @@
+"""Redirect URIs: what may be registered, and the one exception to exact comparison."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+_LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|\[::1\])(?::(\d{1,5}))?(/[^\s#\\]*)?\Z")
+_PRINTABLE: Final = re.compile(r"[!-~]+\Z")  # URIs are ASCII without spaces: RFC 3986 §2
+
+
+def refusal(redirect_uri: str, application_type: str) -> str | None:
+    """Why this URI may not be registered, or None (FAPI2-AZ-8, OA-REG-4, OA-REG-6)."""
+    if _PRINTABLE.match(redirect_uri) is None or "\\" in redirect_uri:
+        return "redirect_uri must be printable ASCII"
+    if "#" in redirect_uri:
+        return "redirect_uri must not have a fragment"
+    try:
+        parts = urlsplit(redirect_uri)
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError:
+        return "redirect_uri is not a URI"
+    if parts.username is not None or parts.password is not None:
+        return "redirect_uri must not have user information"
+    if parts.scheme == "https":
+        return None if parts.hostname else "redirect_uri must name a host"
+    if application_type == "native" and _loopback(redirect_uri) is not None:
+        return None
+    return "redirect_uri must be https, or http on 127.0.0.1 or [::1] for a native client"
+
+
+def is_registered(redirect_uri: str, registered: tuple[str, ...], application_type: str) -> bool:
+    """Exact string equality; a loopback IP literal of a native client may differ in its port (OA-REG-3)."""
+    if redirect_uri in registered:
+        return True
+    if application_type != "native":
+        return False
+    asked = _loopback(redirect_uri)
+    return asked is not None and asked in {_loopback(candidate) for candidate in registered}
+
+
+def _loopback(redirect_uri: str) -> tuple[str, str] | None:
+    match = _LOOPBACK.match(redirect_uri)
+    if match is None:
+        return None
+    host, port, path = match.groups()
+    if port is not None and not 0 < int(port) <= 65535:  # noqa: PLR2004 - the range of TCP ports
+        return None
+    return host, path or ""
+
+
+def origin_of(redirect_uri: str) -> str:
+    """scheme://host[:port] of a validated redirect URI, for `form-action` and for the consent page."""
+    parts = urlsplit(redirect_uri)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def with_parameters(redirect_uri: str, encoded: str) -> str:
+    """Append response parameters; a registered query is kept (OA-REG-4)."""
+    return f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{encoded}"
