@@ -8,6 +8,7 @@ from rs_kit.protocol.errors import InvalidDpopProof, InvalidRequest, ProtocolErr
 
 __all__ = [
     "AccessDenied",
+    "InvalidAuthorizationDetails",
     "InvalidClient",
     "InvalidDpopProof",
     "InvalidGrant",
@@ -20,6 +21,7 @@ __all__ = [
     "NotFound",
     "PayloadTooLarge",
     "ProtocolError",
+    "RequestNotSupported",
     "StorageUnavailable",
     "TooManyRequests",
     "UnauthorizedClient",
@@ -91,6 +93,20 @@ class InvalidRequestObject(ProtocolError):
 
     error: ClassVar[str] = "invalid_request_object"
     public: ClassVar[str] = "the request object is not valid"
+
+
+class RequestNotSupported(ProtocolError):
+    """RFC 9101 §7: signed request objects are not offered."""
+
+    error: ClassVar[str] = "request_not_supported"
+    public: ClassVar[str] = "the request parameter is not supported"
+
+
+class InvalidAuthorizationDetails(ProtocolError):
+    """RFC 9396 §5: refused rather than ignored, so that nobody believes in a limit that is not there."""
+
+    error: ClassVar[str] = "invalid_authorization_details"
+    public: ClassVar[str] = "authorization_details are not supported"
 
 
 class AccessDenied(ProtocolError):

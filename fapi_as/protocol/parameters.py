@@ -37,6 +37,13 @@ class Parameters:
             raise InvalidRequest(f"{name} is missing", f"{name} is required")
         return value
 
+    def only(self, names: frozenset[str]) -> Parameters:
+        """The parameters that a grant declares; it cannot read any other (RFC 6749 §3.2: unknown ones are ignored)."""
+        return Parameters(
+            values=MappingProxyType({name: value for name, value in self.values.items() if name in names}),
+            resources=self.resources if "resource" in names else (),
+        )
+
 
 def parse(encoded: bytes) -> Parameters:
     """Read an x-www-form-urlencoded body or query.

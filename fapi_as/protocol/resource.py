@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from fapi_as.protocol.errors import InvalidTarget
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredResource:
@@ -18,3 +20,20 @@ class RegisteredResource:
     access_token_lifetime: timedelta | None = None
     refresh_tokens: bool = False
     refresh_token_lifetime: timedelta | None = None
+
+
+def chosen(asked: tuple[str, ...], granted: tuple[str, ...]) -> str:
+    """RFC 8707 §2.2: the one audience of a token; none named is the one that was granted (RES-3).
+
+    Raises:
+        InvalidTarget: several named, one that was not granted, or none named of several.
+    """
+    if len(asked) > 1:
+        raise InvalidTarget("several resources at the token endpoint")
+    if asked:
+        if asked[0] not in granted:
+            raise InvalidTarget("resource was not granted")
+        return asked[0]
+    if len(granted) != 1:
+        raise InvalidTarget("several resources were granted and none is named")
+    return granted[0]

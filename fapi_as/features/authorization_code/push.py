@@ -1,0 +1,103 @@
+"""POST /par (RFC 9126)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fapi_as.features.authorization_code.rules import asked_resources, validate_push
+from fapi_as.kernel.client_authentication import authenticate_client
+from fapi_as.kernel.door import settle
+from fapi_as.kernel.messages import EndpointRequest, Json
+from fapi_as.kernel.seam import Context, Endpoint, Face
+from fapi_as.kernel.sender_constraint import nonce_headers, offered_proof
+from fapi_as.kernel.spending import authenticated
+from fapi_as.protocol.audit_events import AuditEvent, AuditFact
+from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
+from fapi_as.protocol.client import AuthenticatedClient
+from fapi_as.protocol.decisions import recorded_refusal
+from fapi_as.protocol.effects import HandleKind, Keep, Record
+from fapi_as.protocol.errors import InvalidRequest, InvalidTarget, ProtocolError, StorageUnavailable
+from fapi_as.protocol.handles import REQUEST_URI_PREFIX, digest_of
+from fapi_as.protocol.parameters import Parameters, parse_form
+from fapi_as.protocol.policy import Policy, seconds
+from fapi_as.protocol.resource import RegisteredResource
+from rs_kit.protocol.http import single
+
+_CREATED: Final = 201  # RFC 9126 §2.2
+
+
+async def push(context: Context, request: EndpointRequest) -> Json:
+    """Keep a validated authorization request and hand out its request_uri.
+
+    Raises:
+        ProtocolError: the refusal; nothing was kept.
+    """
+    if request.query_string:
+        raise InvalidRequest("parameters in the URL", "parameters belong in the body")
+    parameters = parse_form(single(request.headers, b"content-type"), request.body)
+    client = await authenticate_client(context, request, parameters)
+    try:
+        return await _push(context, request, client, parameters)
+    except StorageUnavailable:
+        raise
+    except ProtocolError as error:
+        await settle(context, request, recorded_refusal(error, client_id=client.registered.client_id))
+        raise
+
+
+async def _push(
+    context: Context, request: EndpointRequest, client: AuthenticatedClient, parameters: Parameters
+) -> Json:
+    proof = offered_proof(context, request)  # a proof here is optional, but a wrong one is refused (PAR-23)
+    resources = await _registered(context, client, parameters)
+    validated = validate_push(parameters, client.registered, resources, proof.jkt if proof else None)
+    handle = context.entropy.handle()
+    fact = AuditFact(
+        event=AuditEvent.REQUEST_PUSHED,
+        client_id=validated.client_id,
+        resource=" ".join(validated.resources),
+        scope=" ".join(validated.scope),
+        jkt=validated.dpop_jkt,
+    )
+    keep = _keep(handle, validated, context.policy, request.now)
+    await settle(context, request, authenticated(client, proof).issue((keep, Record(fact=fact)), {}))
+    return Json(
+        payload={
+            "request_uri": REQUEST_URI_PREFIX + handle,
+            "expires_in": seconds(context.policy.request_uri_lifetime),
+        },
+        status=_CREATED,
+        headers=nonce_headers(context, proof.jkt if proof else None, request.now),
+    )
+
+
+async def _registered(
+    context: Context, client: AuthenticatedClient, parameters: Parameters
+) -> dict[str, RegisteredResource]:
+    try:
+        asked = asked_resources(parameters, client.registered)
+    except InvalidTarget:
+        return {}  # the rule says so in its own order
+    found = [await context.reading.resource(name) for name in asked]
+    return {registered.resource: registered for registered in found if registered is not None}
+
+
+def _keep(handle: str, validated: ValidatedAuthorizationRequest, policy: Policy, now: int) -> Keep:
+    usable_until = now + seconds(policy.request_uri_lifetime)
+    return Keep(
+        kind=HandleKind.REQUEST_URI,
+        digest=digest_of(REQUEST_URI_PREFIX + handle),
+        payload=validated.to_bytes(),
+        usable_until=usable_until,
+        # opening starts an interaction, and the row must outlive it: completion spends both (product.md)
+        delete_after=usable_until + seconds(policy.interaction_lifetime),
+        client_id=validated.client_id,
+    )
+
+
+PUSH: Final = Endpoint(
+    path="/par",
+    face=Face.PROTOCOL,
+    methods={"POST": push},
+    metadata_member="pushed_authorization_request_endpoint",
+)

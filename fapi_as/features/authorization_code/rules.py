@@ -1,0 +1,217 @@
+"""What may be pushed and when a code may be redeemed: pure, one screen each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fapi_as.kernel.seam import RefreshToIssue, TokenDecision, TokenRequest, TokensToIssue
+from fapi_as.protocol import pkce, redirect_uri, resource, scope
+from fapi_as.protocol.authorization_request import AuthorizationGrant, ValidatedAuthorizationRequest
+from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.decisions import Refuse
+from fapi_as.protocol.effects import HandleKind, Require, Required, Revoke, Spend
+from fapi_as.protocol.errors import (
+    InvalidAuthorizationDetails,
+    InvalidDpopProof,
+    InvalidGrant,
+    InvalidRequest,
+    InvalidScope,
+    InvalidTarget,
+    RequestNotSupported,
+    UnauthorizedClient,
+    UnsupportedResponseType,
+)
+from fapi_as.protocol.handles import KeptHandle
+from fapi_as.protocol.parameters import Parameters
+from fapi_as.protocol.policy import Policy, seconds
+from fapi_as.protocol.profile import NONCE_LIMIT, RESOURCE_LIMIT, STATE_LIMIT
+from fapi_as.protocol.resource import RegisteredResource
+from fapi_as.protocol.user import RegisteredUser
+
+GRANT_TYPE: Final = "authorization_code"
+
+
+def asked_resources(parameters: Parameters, client: RegisteredClient) -> tuple[str, ...]:
+    """The resources a push names, or the client's default (RES-2).
+
+    Raises:
+        InvalidTarget: none, or more than RESOURCE_LIMIT.
+    """
+    asked = tuple(dict.fromkeys(parameters.resources))
+    if not asked and client.default_resource is not None:
+        return (client.default_resource,)
+    if not 0 < len(asked) <= RESOURCE_LIMIT:
+        raise InvalidTarget("no resource or too many")
+    return asked
+
+
+def validate_push(
+    parameters: Parameters,
+    client: RegisteredClient,
+    resources: Mapping[str, RegisteredResource],
+    proof_jkt: str | None,
+) -> ValidatedAuthorizationRequest:
+    """RFC 9126 §2.1 step 3: everything an authorization request must be, checked before anybody sees a page.
+
+    `resources` holds the registered ones among those asked. Raises the error of the first check that fails.
+    """
+    _refuse_what_is_not_offered(parameters, client)
+    asked_redirect = parameters.require("redirect_uri")  # FAPI2-AZ-7
+    if not redirect_uri.is_registered(asked_redirect, client.redirect_uris, client.application_type):
+        raise InvalidRequest("redirect_uri is not registered", "redirect_uri is not registered for this client")
+    challenge = _validated_challenge(parameters)
+    asked = asked_resources(parameters, client)
+    if any(name not in resources for name in asked):
+        raise InvalidTarget("unknown resource")
+    return ValidatedAuthorizationRequest(
+        client_id=client.client_id,
+        client_version=client.version,
+        redirect_uri=asked_redirect,
+        scope=_validated_scope(parameters, client, resources),
+        resources=asked,
+        code_challenge=challenge,
+        state=_bounded(parameters, "state", STATE_LIMIT),  # FAPI2-AZ-18
+        nonce=_bounded(parameters, "nonce", NONCE_LIMIT),  # FAPI2-AZ-17
+        dpop_jkt=_validated_jkt(parameters, proof_jkt),
+    )
+
+
+def _refuse_what_is_not_offered(parameters: Parameters, client: RegisteredClient) -> None:
+    if parameters.get("request_uri") is not None:  # RFC 9126 §2.1: request_uri is our output, never input
+        raise InvalidRequest("request_uri in a push", "request_uri must not be pushed")
+    if parameters.get("request") is not None:
+        raise RequestNotSupported("request object")
+    if parameters.get("authorization_details") is not None:
+        raise InvalidAuthorizationDetails("authorization_details")
+    if GRANT_TYPE not in client.grant_types:
+        raise UnauthorizedClient("not registered for the code flow")
+    if parameters.require("response_type") != "code":
+        raise UnsupportedResponseType("response_type")
+    if parameters.get("response_mode") not in {None, "query"}:
+        raise InvalidRequest("response_mode", "response_mode is not supported")
+
+
+def _validated_challenge(parameters: Parameters) -> str:
+    challenge = parameters.require("code_challenge")  # FAPI2-AZ-5
+    if parameters.get("code_challenge_method") != "S256":  # absent means plain: RFC 7636 §4.3
+        raise InvalidRequest("code_challenge_method", "code_challenge_method must be S256")
+    if not pkce.is_challenge(challenge):
+        raise InvalidRequest("code_challenge", "code_challenge must be 43 base64url characters")
+    return challenge
+
+
+def _validated_scope(
+    parameters: Parameters, client: RegisteredClient, resources: Mapping[str, RegisteredResource]
+) -> tuple[str, ...]:
+    asked = parameters.get("scope")
+    if asked is None:
+        raise InvalidScope("no scope", "scope is required")
+    known = {value for registered in resources.values() for value in registered.scopes}
+    return scope.limited(scope.parse(asked), client.scope, known)
+
+
+def _validated_jkt(parameters: Parameters, proof_jkt: str | None) -> str | None:
+    asked = parameters.get("dpop_jkt")
+    if asked is not None and not pkce.is_challenge(asked):  # the same shape: 43 base64url characters (DPOP-AS-11)
+        raise InvalidRequest("dpop_jkt", "dpop_jkt must be a SHA-256 thumbprint")
+    if asked is not None and proof_jkt is not None and asked != proof_jkt:  # DPOP-AS-12
+        raise InvalidDpopProof("dpop_jkt differs from the proof's key", "dpop_jkt does not match the proof")
+    return asked or proof_jkt
+
+
+def _bounded(parameters: Parameters, name: str, limit: int) -> str | None:
+    value = parameters.get(name)
+    if value is not None and len(value) > limit:
+        raise InvalidRequest(f"{name} is too long", f"{name} must have at most {limit} characters")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeFacts:
+    """What `load` found for a code; `resources` are the live ones among those granted."""
+
+    handle: KeptHandle | None
+    grant: AuthorizationGrant | None
+    user: RegisteredUser | None
+    resources: Mapping[str, RegisteredResource]
+
+
+def decide_redemption(request: TokenRequest, facts: CodeFacts, policy: Policy) -> TokenDecision:
+    """RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 9449 §10: each guard has its private reason, the wire sees one sentence."""
+    handle, grant, client = facts.handle, facts.grant, request.client.registered
+    if handle is None or grant is None:
+        return Refuse(error=InvalidGrant("unknown code"))
+    if handle.client_id != client.client_id:  # FAPI2-AZ-12
+        return Refuse(error=InvalidGrant("code of another client"))
+    asked_redirect = request.parameters.get("redirect_uri")
+    if asked_redirect is not None and asked_redirect != grant.redirect_uri:  # OA-AC-9
+        return Refuse(error=InvalidGrant("redirect_uri differs"))
+    verifier = request.parameters.get("code_verifier")
+    if verifier is None or not pkce.verifier_matches(verifier, grant.code_challenge or ""):  # FAPI2-AZ-6
+        return Refuse(error=InvalidGrant("verifier"))
+    if grant.dpop_jkt is not None and grant.dpop_jkt != request.jkt:  # DPOP-AS-13
+        return Refuse(error=InvalidDpopProof("not the key of the push", "the proof key is not the one of the code"))
+    if handle.spent:
+        # a fully valid replay: somebody else has the code, so what it brought ends (OA-AC-7)
+        return Refuse(error=InvalidGrant("code replayed"), effects=(Revoke(authorization_id=grant.authorization_id),))
+    if request.now >= handle.usable_until:  # FAPI2-AS-13: our own handles have no leeway
+        return Refuse(error=InvalidGrant("code expired"))
+    if facts.user is None or facts.user.version != grant.user_version:
+        return Refuse(error=InvalidGrant("the user changed"))
+    return _tokens(request, facts, grant, policy)
+
+
+def _tokens(request: TokenRequest, facts: CodeFacts, grant: AuthorizationGrant, policy: Policy) -> TokensToIssue:
+    client = request.client.registered
+    audience = resource.chosen(request.parameters.resources, grant.resources)
+    registered = facts.resources.get(audience)
+    if registered is None:
+        raise InvalidTarget("the resource is gone")
+    spend = Spend(kind=HandleKind.CODE, digest=facts.handle.digest if facts.handle else b"")
+    live_user = Require(required=Required.USER, identifier=grant.subject, version=grant.user_version)
+    live_grant = Require(required=Required.AUTHORIZATION, identifier=grant.authorization_id)
+    return TokensToIssue(
+        subject=grant.subject,
+        scope=scope.narrowed(grant.scope, client.scope, registered.scopes),
+        resource=audience,
+        authorization_id=grant.authorization_id,
+        access_token_seconds=seconds(registered.access_token_lifetime or policy.access_token_lifetime),
+        claims={"auth_time": grant.auth_time, "acr": grant.acr},
+        effects=(live_user, live_grant, spend),
+        lost={
+            live_user: Refuse(error=InvalidGrant("the user changed")),
+            live_grant: Refuse(error=InvalidGrant("the authorization has ended")),
+            spend: Refuse(
+                error=InvalidGrant("code redeemed at the same time"),
+                effects=(Revoke(authorization_id=grant.authorization_id),),
+            ),
+        },
+        refresh=_refresh(request, facts, grant, policy),
+    )
+
+
+def _refresh(
+    request: TokenRequest, facts: CodeFacts, grant: AuthorizationGrant, policy: Policy
+) -> RefreshToIssue | None:
+    if "refresh_token" not in request.client.registered.grant_types:
+        return None
+    lifetimes = [
+        registered.refresh_token_lifetime or policy.refresh_token_lifetime
+        for registered in facts.resources.values()
+        if registered.refresh_tokens
+    ]
+    if not lifetimes:
+        return None
+    unbound = AuthorizationGrant(
+        authorization_id=grant.authorization_id,
+        client_id=grant.client_id,
+        subject=grant.subject,
+        user_version=grant.user_version,
+        scope=grant.scope,
+        resources=grant.resources,
+        auth_time=grant.auth_time,
+        acr=grant.acr,
+    )
+    return RefreshToIssue(payload=unbound.to_bytes(), expires_at=request.now + seconds(min(lifetimes)))

@@ -1,0 +1,67 @@
+"""When a refresh token may be used: pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fapi_as.kernel.seam import TokenDecision, TokenRequest, TokensToIssue
+from fapi_as.protocol import resource, scope
+from fapi_as.protocol.authorization_request import AuthorizationGrant
+from fapi_as.protocol.decisions import Refuse
+from fapi_as.protocol.effects import Require, Required
+from fapi_as.protocol.errors import InvalidGrant, InvalidTarget
+from fapi_as.protocol.handles import KeptHandle
+from fapi_as.protocol.policy import Policy, seconds
+from fapi_as.protocol.resource import RegisteredResource
+from fapi_as.protocol.user import RegisteredUser
+
+GRANT_TYPE: Final = "refresh_token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshFacts:
+    """What `load` found for a refresh token."""
+
+    handle: KeptHandle | None
+    grant: AuthorizationGrant | None
+    user: RegisteredUser | None
+    resources: dict[str, RegisteredResource]
+
+
+def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -> TokenDecision:
+    """RFC 6749 §6 as FAPI 2.0 §5.3.2.1 has it; the key may change, the client may not (RFC 9449 §5)."""
+    handle, grant, client = facts.handle, facts.grant, request.client.registered
+    if handle is None or grant is None:
+        return Refuse(error=InvalidGrant("unknown refresh token"))
+    if handle.client_id != client.client_id:  # OA-RT-1
+        return Refuse(error=InvalidGrant("refresh token of another client"))
+    if handle.spent or handle.revoked:
+        return Refuse(error=InvalidGrant("the authorization has ended"))
+    if request.now >= handle.usable_until:  # RT-3: absolute
+        return Refuse(error=InvalidGrant("refresh token expired"))
+    if facts.user is None or facts.user.version != grant.user_version:  # OA-RT-4: a new password ends it
+        return Refuse(error=InvalidGrant("the user changed"))
+    audience = resource.chosen(request.parameters.resources, grant.resources)
+    registered = facts.resources.get(audience)
+    if registered is None:
+        raise InvalidTarget("the resource is gone")
+    if not registered.refresh_tokens:
+        return Refuse(error=InvalidGrant("the resource allows no refresh tokens any more"))
+    asked = request.parameters.get("scope")
+    granted = grant.scope if asked is None else scope.limited(scope.parse(asked), grant.scope)  # OA-RT-2
+    live_user = Require(required=Required.USER, identifier=grant.subject, version=grant.user_version)
+    live_grant = Require(required=Required.AUTHORIZATION, identifier=grant.authorization_id)
+    return TokensToIssue(
+        subject=grant.subject,
+        scope=scope.narrowed(granted, client.scope, registered.scopes),
+        resource=audience,
+        authorization_id=grant.authorization_id,
+        access_token_seconds=seconds(registered.access_token_lifetime or policy.access_token_lifetime),
+        claims={"auth_time": grant.auth_time, "acr": grant.acr},  # of the sign-in, never of the refresh (AT-3)
+        effects=(live_user, live_grant),
+        lost={
+            live_user: Refuse(error=InvalidGrant("the user changed")),
+            live_grant: Refuse(error=InvalidGrant("the authorization has ended")),
+        },
+    )

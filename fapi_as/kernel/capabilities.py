@@ -1,0 +1,72 @@
+"""What the enabled features add up to: addresses, grants and RFC 8414 metadata, derived so that they cannot drift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fapi_as.kernel.seam import Endpoint, Feature, Grant
+from fapi_as.kernel.token_endpoint import TOKEN_ENDPOINT
+from fapi_as.protocol.policy import Policy
+from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
+
+
+class ConflictingFeatures(Exception):
+    """Two enabled features claim the same path, grant type or metadata member."""
+
+
+def grants(features: tuple[Feature, ...]) -> dict[str, Grant[object]]:
+    """Every grant by its type.
+
+    Raises:
+        ConflictingFeatures: a grant type is claimed twice.
+    """
+    found: dict[str, Grant[object]] = {}
+    for feature in features:
+        for grant in feature.grants:
+            if grant.grant_type in found:
+                raise ConflictingFeatures(f"grant type {grant.grant_type} is claimed twice")
+            found[grant.grant_type] = grant
+    return found
+
+
+def endpoints(features: tuple[Feature, ...]) -> dict[str, Endpoint]:
+    """Every endpoint by its path; the token endpoint exists when a grant does.
+
+    Raises:
+        ConflictingFeatures: a path is claimed twice.
+    """
+    found: dict[str, Endpoint] = {}
+    shared = (TOKEN_ENDPOINT,) if grants(features) else ()
+    for endpoint in (*shared, *(endpoint for feature in features for endpoint in feature.endpoints)):
+        if endpoint.path in found:
+            raise ConflictingFeatures(f"path {endpoint.path} is claimed twice")
+        found[endpoint.path] = endpoint
+    return found
+
+
+def metadata(features: tuple[Feature, ...], policy: Policy) -> dict[str, object]:
+    """The RFC 8414 document without what only the store knows; empty lists are omitted (MD-2)."""
+    document: dict[str, object] = {"issuer": policy.issuer}
+    for endpoint in endpoints(features).values():
+        if endpoint.metadata_member is not None:
+            document[endpoint.metadata_member] = policy.url(endpoint.path)
+    grant_types = sorted(grants(features))
+    if grant_types:
+        document["grant_types_supported"] = grant_types
+        document["token_endpoint_auth_methods_supported"] = ["private_key_jwt"]
+        document["token_endpoint_auth_signing_alg_values_supported"] = list(SIGNING_ALGORITHMS)
+        document["dpop_signing_alg_values_supported"] = list(SIGNING_ALGORITHMS)
+    for feature in features:
+        _merge(document, feature.metadata)
+    return {member: value for member, value in document.items() if value not in ([], ())}
+
+
+def _merge(document: dict[str, object], more: Mapping[str, object]) -> None:
+    for member, value in more.items():
+        present = document.get(member)
+        if isinstance(value, tuple | list) and isinstance(present, list | None):
+            document[member] = [*(present or ()), *(item for item in value if item not in (present or ()))]
+        elif member in document:
+            raise ConflictingFeatures(f"metadata member {member} is claimed twice")
+        else:
+            document[member] = value

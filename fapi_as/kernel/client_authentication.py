@@ -1,0 +1,34 @@
+"""Who is calling: one code path for every back-channel endpoint (CA-2)."""
+
+from __future__ import annotations
+
+from fapi_as.kernel.messages import EndpointRequest
+from fapi_as.kernel.seam import Context
+from fapi_as.protocol import client_assertion
+from fapi_as.protocol.client import AuthenticatedClient
+from fapi_as.protocol.errors import InvalidClient, InvalidRequest
+from fapi_as.protocol.parameters import Parameters
+from rs_kit.protocol.http import single
+
+
+async def authenticate_client(
+    context: Context, request: EndpointRequest, parameters: Parameters
+) -> AuthenticatedClient:
+    """Verify the client's assertion; its jti is not spent here but with the decision.
+
+    Raises:
+        InvalidClient: no credentials, or credentials that do not prove a live client.
+        InvalidRequest: two methods in one request (CA-1, OA-EP-5).
+    """
+    assertion = parameters.get("client_assertion")
+    assertion_type = parameters.get("client_assertion_type")
+    other = single(request.headers, b"authorization") is not None or "client_secret" in parameters.values
+    if other and assertion is not None:
+        raise InvalidRequest("two client authentication methods", "use one client authentication method")
+    if assertion is None:
+        raise InvalidClient("no assertion")
+    if assertion_type != client_assertion.ASSERTION_TYPE:
+        raise InvalidClient("client_assertion_type")
+    presented = client_assertion.present(assertion, client_id=parameters.get("client_id"))
+    client = await context.reading.client(presented.client_id)
+    return client_assertion.authenticate(presented, client, issuer=context.policy.issuer, now=request.now)

@@ -1,0 +1,72 @@
+"""Turns what a rule allows into tokens: draws randomness, signs, and composes the one decision to commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fapi_as.kernel.seam import Context, TokenRequest, TokensToIssue
+from fapi_as.kernel.spending import Authenticated
+from fapi_as.protocol.access_token import ACCESS_TOKEN_TYPE, AccessTokenClaims
+from fapi_as.protocol.audit_events import AuditEvent, AuditFact
+from fapi_as.protocol.decisions import Issue
+from fapi_as.protocol.effects import Effect, HandleKind, Keep, Record
+from fapi_as.protocol.handles import digest_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuance:
+    """A decision and the answer that may be given once it came true."""
+
+    decision: Issue
+    payload: Mapping[str, object]
+
+
+def issue(context: Context, caller: Authenticated, request: TokenRequest, tokens: TokensToIssue) -> Issuance:
+    """Sign before the commit, so that nothing can fail after it (architecture.md §1)."""
+    client_id = caller.client_id
+    authorization_id = tokens.authorization_id or context.entropy.identifier()
+    claims = AccessTokenClaims(
+        issuer=context.policy.issuer,
+        subject=tokens.subject,
+        audience=tokens.resource,
+        client_id=client_id,
+        scope=tokens.scope,
+        issued_at=request.now,
+        lifetime_seconds=tokens.access_token_seconds,
+        jti=context.entropy.identifier(),
+        jkt=request.jkt,
+        authorization_id=authorization_id,
+        more=tokens.claims,
+    )
+    payload: dict[str, object] = {
+        "access_token": context.signer.sign(claims.to_claims(), typ=ACCESS_TOKEN_TYPE),
+        "token_type": "DPoP",  # RFC 9449 §5
+        "expires_in": tokens.access_token_seconds,
+        "scope": " ".join(tokens.scope),
+    }
+    effects: tuple[Effect, ...] = tokens.effects
+    if tokens.refresh is not None:
+        refresh_token = context.entropy.handle()
+        payload["refresh_token"] = refresh_token
+        keep = Keep(
+            kind=HandleKind.REFRESH_TOKEN,
+            digest=digest_of(refresh_token),
+            payload=tokens.refresh.payload,
+            usable_until=tokens.refresh.expires_at,
+            delete_after=tokens.refresh.expires_at,
+            client_id=client_id,
+            subject=tokens.subject,
+            authorization_id=authorization_id,
+        )
+        effects = (*effects, keep)
+    fact = AuditFact(
+        event=AuditEvent.TOKEN_ISSUED,
+        client_id=client_id,
+        subject=tokens.subject,
+        authorization_id=authorization_id,
+        resource=tokens.resource,
+        scope=" ".join(tokens.scope),
+        jkt=request.jkt,
+    )
+    return Issuance(decision=caller.issue((*effects, Record(fact=fact)), tokens.lost), payload=payload)

@@ -1,0 +1,72 @@
+"""Which key the caller holds: the DPoP proof of a request to one of our endpoints (RFC 9449 §4.3, §5)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from fapi_as.kernel.messages import EndpointRequest
+from fapi_as.kernel.seam import Context
+from fapi_as.protocol.effects import TakeOnce
+from fapi_as.protocol.errors import InvalidDpopProof
+from fapi_as.protocol.policy import seconds
+from fapi_as.protocol.profile import CLOCK_AHEAD, DPOP_NONCE_WINDOW
+from rs_kit.protocol import nonce
+from rs_kit.protocol.dpop import ProofExpectation, VerifiedProof, proof_header, verify_proof
+from rs_kit.protocol.htu import normalise
+
+_AHEAD: Final = seconds(CLOCK_AHEAD)
+_NONCE_WINDOW: Final = seconds(DPOP_NONCE_WINDOW)
+
+
+@lru_cache(maxsize=256)
+def _expected_htu(url: str) -> str:
+    return normalise(url)
+
+
+def offered_proof(context: Context, request: EndpointRequest) -> VerifiedProof | None:
+    """The verified proof of a request, or None when it carries none.
+
+    Raises:
+        InvalidDpopProof: there is one and it is wrong.
+        UseDpopNonce: it is right but for its nonce (RFC 9449 §8).
+    """
+    proof = proof_header(request.headers)
+    if proof is None:
+        return None
+    policy = context.policy
+    expect = ProofExpectation(
+        method=request.method,
+        htu=_expected_htu(policy.url(request.path)),  # from configuration, never from Host (DPOP-11)
+        now=request.now,
+        max_age_seconds=seconds(policy.dpop_proof_age),
+        max_future_seconds=_AHEAD,
+        nonce_key=context.nonce_key if policy.dpop_nonces else None,
+    )
+    return verify_proof(proof, expect=expect, keys=context.proof_keys)
+
+
+def required_proof(context: Context, request: EndpointRequest) -> VerifiedProof:
+    """The verified proof of a request that must have one (FAPI2-AS-4, DPOP-AS-3).
+
+    Raises:
+        InvalidDpopProof: it is missing or wrong.
+        UseDpopNonce: it is right but for its nonce.
+    """
+    proof = offered_proof(context, request)
+    if proof is None:
+        raise InvalidDpopProof("no proof", "a DPoP proof is required")
+    return proof
+
+
+def proof_once(proof: VerifiedProof) -> TakeOnce:
+    """The effect that spends a proof's jti, by key and jti (DPOP-16)."""
+    return TakeOnce(namespace="dpop_proof", digest=proof.replay_digest, until=proof.replay_until)
+
+
+def nonce_headers(context: Context, jkt: str | None, now: int) -> tuple[tuple[str, str], ...]:
+    """The DPoP-Nonce header for this key; also sent on success, so that a round trip is rare (RFC 9449 §8.2)."""
+    if not context.policy.dpop_nonces:
+        return ()
+    fresh = nonce.issue(context.nonce_key, now=now, jkt=jkt, window_seconds=_NONCE_WINDOW)
+    return (("DPoP-Nonce", fresh),)

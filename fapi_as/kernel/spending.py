@@ -1,0 +1,55 @@
+"""What every authenticated request spends with its decision, and what losing it means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fapi_as.kernel.sender_constraint import proof_once
+from fapi_as.protocol.client import AuthenticatedClient
+from fapi_as.protocol.decisions import Issue, Refuse, recorded_refusal
+from fapi_as.protocol.effects import Effect, Require, Required
+from fapi_as.protocol.errors import InvalidClient, InvalidDpopProof
+from rs_kit.protocol.dpop import VerifiedProof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authenticated:
+    """The caller's credentials, to be spent first and in this order: assertion, proof, then the live client."""
+
+    effects: tuple[Effect, ...]
+    lost: Mapping[Effect, Refuse]
+    client_id: str
+
+    def issue(self, effects: tuple[Effect, ...], lost: Mapping[Effect, Refuse]) -> Issue:
+        """A permission that spends the credentials first; each loss is recorded and spends them, too."""
+        return Issue(
+            effects=(*self.effects, *effects),
+            lost={**self.lost, **{effect: self.refuse(refusal) for effect, refusal in lost.items()}},
+        )
+
+    def refuse(self, refusal: Refuse) -> Refuse:
+        """A refusal with its fact; one that changes anything spends the credentials first.
+
+        So a copied request cannot make a refusal's effects happen: it loses at its jti and changes nothing.
+        """
+        recorded = recorded_refusal(refusal.error, *refusal.effects, client_id=self.client_id)
+        if not refusal.effects:
+            return recorded
+        return Refuse(error=recorded.error, effects=(*self.effects, *recorded.effects), lost=self.lost)
+
+
+def authenticated(client: AuthenticatedClient, proof: VerifiedProof | None) -> Authenticated:
+    """The effects of a caller that proved its identity and perhaps its key."""
+    client_id = client.registered.client_id
+    live = Require(required=Required.CLIENT, identifier=client_id, version=client.registered.version)
+    effects: tuple[Effect, ...] = (client.assertion_once,)
+    lost: dict[Effect, Refuse] = {
+        client.assertion_once: recorded_refusal(InvalidClient("assertion replayed"), client_id=client_id),
+        live: recorded_refusal(InvalidClient("the client changed"), client_id=client_id),
+    }
+    if proof is not None:
+        once = proof_once(proof)
+        effects = (*effects, once)
+        lost[once] = recorded_refusal(InvalidDpopProof("proof replayed"), client_id=client_id)
+    return Authenticated(effects=(*effects, live), lost=lost, client_id=client_id)

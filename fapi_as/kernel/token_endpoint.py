@@ -1,0 +1,85 @@
+"""POST /token: authenticate → proof → load → rule → issuance → commit (RFC 6749 §3.2, RFC 9449 §5)."""
+
+from __future__ import annotations
+
+from fapi_as.kernel.client_authentication import authenticate_client
+from fapi_as.kernel.door import settle
+from fapi_as.kernel.issuance import issue
+from fapi_as.kernel.messages import EndpointRequest, Json
+from fapi_as.kernel.seam import Context, Endpoint, Face, Grant, TokenRequest
+from fapi_as.kernel.sender_constraint import nonce_headers, required_proof
+from fapi_as.kernel.spending import Authenticated, authenticated
+from fapi_as.protocol.client import AuthenticatedClient
+from fapi_as.protocol.decisions import Refuse, recorded_refusal
+from fapi_as.protocol.errors import (
+    InvalidAuthorizationDetails,
+    InvalidRequest,
+    ProtocolError,
+    StorageUnavailable,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+)
+from fapi_as.protocol.parameters import Parameters, parse_form
+from rs_kit.protocol.http import single
+
+
+async def token(context: Context, request: EndpointRequest) -> Json:
+    """Issue tokens for any enabled grant.
+
+    Raises:
+        ProtocolError: the refusal; nothing was spent unless the decision said so.
+    """
+    if request.query_string:
+        raise InvalidRequest("parameters in the URL", "parameters belong in the body")  # OA-EP-3
+    parameters = parse_form(single(request.headers, b"content-type"), request.body)
+    client = await authenticate_client(context, request, parameters)
+    try:
+        return await _grant(context, request, client, parameters)
+    except StorageUnavailable:
+        raise
+    except ProtocolError as error:
+        await settle(context, request, recorded_refusal(error, client_id=client.registered.client_id))
+        raise
+
+
+async def _grant(
+    context: Context, request: EndpointRequest, client: AuthenticatedClient, parameters: Parameters
+) -> Json:
+    grant = _chosen_grant(context, client, parameters)
+    proof = required_proof(context, request)
+    token_request = TokenRequest(
+        client=client,
+        parameters=parameters.only(grant.parameters),
+        jkt=proof.jkt,
+        now=request.now,
+        correlation_id=request.correlation_id,
+    )
+    facts = await grant.load(token_request, context.reading)
+    decision = grant.rule(token_request, facts, context.policy)
+    caller: Authenticated = authenticated(client, proof)
+    if isinstance(decision, Refuse):
+        await settle(context, request, caller.refuse(decision))
+        raise decision.error  # unreachable: settling a refusal always raises
+    issuance = issue(context, caller, token_request, decision)
+    await settle(context, request, issuance.decision)
+    return Json(payload=issuance.payload, headers=nonce_headers(context, proof.jkt, request.now))
+
+
+def _chosen_grant(context: Context, client: AuthenticatedClient, parameters: Parameters) -> Grant[object]:
+    grant_type = parameters.require("grant_type")
+    grant = context.grants.get(grant_type)
+    if grant is None:
+        raise UnsupportedGrantType("unknown grant_type")
+    if grant_type not in client.registered.grant_types:
+        raise UnauthorizedClient("grant_type is not registered for the client")
+    if parameters.get("authorization_details") is not None and "authorization_details" not in grant.parameters:
+        raise InvalidAuthorizationDetails("authorization_details")
+    return grant
+
+
+TOKEN_ENDPOINT = Endpoint(
+    path="/token",
+    face=Face.PROTOCOL,
+    methods={"POST": token},
+    metadata_member="token_endpoint",
+)

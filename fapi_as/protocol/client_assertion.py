@@ -1,0 +1,131 @@
+"""private_key_jwt: what a client assertion must say (RFC 7523 §3, RFC 10070, FAPI2-AS-9, PKJ-1 to PKJ-12)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fapi_as.protocol.client import AuthenticatedClient, RegisteredClient
+from fapi_as.protocol.effects import TakeOnce
+from fapi_as.protocol.errors import InvalidClient
+from fapi_as.protocol.policy import seconds
+from fapi_as.protocol.profile import (
+    CLIENT_ASSERTION_CEILING,
+    CLIENT_ASSERTION_LIMIT,
+    CLOCK_AHEAD,
+    EXPIRY_LEEWAY,
+)
+from rs_kit.protocol import jws
+from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
+from rs_kit.protocol.errors import InvalidJws
+
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_TYPES: Final = frozenset({"client-authentication+jwt", "JWT"})  # PKJ-7; absent is accepted, too
+_ALGORITHMS: Final = frozenset(SIGNING_ALGORITHMS)
+_ED25519_NAMES: Final = frozenset({"Ed25519", "EdDSA"})  # RFC 9864: two names of one algorithm
+_JTI_LIMIT: Final = 1024  # characters, P7
+_AHEAD: Final = seconds(CLOCK_AHEAD)
+_LEEWAY: Final = seconds(EXPIRY_LEEWAY)
+_CEILING: Final = seconds(CLIENT_ASSERTION_CEILING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresentedAssertion:
+    """An assertion whose form is right and whose signature nobody has checked yet."""
+
+    client_id: str
+    unverified: jws.UnverifiedJws
+
+
+def present(assertion: str, *, client_id: str | None) -> PresentedAssertion:
+    """Read an assertion as far as needed to find the client's keys.
+
+    Raises:
+        InvalidClient: not a compact JWS of ours, no subject, or a form `client_id` that differs (FAPI2-AS-23).
+    """
+    try:
+        unverified = jws.parse_compact(
+            assertion,
+            algorithms=_ALGORITHMS,
+            types=_TYPES,
+            type_required=False,
+            max_length=CLIENT_ASSERTION_LIMIT,
+        )
+    except InvalidJws as error:
+        raise InvalidClient(f"assertion: {error.detail}") from None
+    subject = unverified.claims.get("sub")
+    if not isinstance(subject, str) or not subject:
+        raise InvalidClient("assertion without sub")
+    if client_id is not None and client_id != subject:
+        raise InvalidClient("client_id differs from the assertion")
+    return PresentedAssertion(client_id=subject, unverified=unverified)
+
+
+def authenticate(
+    presented: PresentedAssertion, client: RegisteredClient | None, *, issuer: str, now: int
+) -> AuthenticatedClient:
+    """Verify an assertion against a registration.
+
+    Raises:
+        InvalidClient: always the same public sentence, whatever is wrong (CA-3).
+    """
+    if client is None:
+        raise InvalidClient("unknown client")
+    if client.token_endpoint_auth_method != "private_key_jwt":  # noqa: S105 - a method's name
+        raise InvalidClient("not the registered authentication method")
+    try:
+        verified = jws.verify(presented.unverified, client.keys)
+    except InvalidJws as error:
+        raise InvalidClient(f"assertion: {error.detail}") from None
+    algorithm = verified.header.get("alg")
+    if not _is_registered_algorithm(algorithm, client.token_endpoint_auth_signing_alg):
+        raise InvalidClient("assertion: not the registered algorithm")
+    refusal, expires_at = _judge(verified.claims, client.client_id, issuer, now)
+    if refusal is not None:
+        raise InvalidClient(f"assertion: {refusal}")
+    jti = str(verified.claims["jti"])
+    return AuthenticatedClient(
+        registered=client,
+        assertion_once=TakeOnce(
+            namespace="client_assertion",
+            digest=hashlib.sha256(f"{len(client.client_id)}:{client.client_id}{jti}".encode()).digest(),
+            until=expires_at + _LEEWAY + 1,
+        ),
+    )
+
+
+def _is_registered_algorithm(algorithm: object, registered: str | None) -> bool:
+    if registered is None or algorithm == registered:
+        return True
+    return algorithm in _ED25519_NAMES and registered in _ED25519_NAMES
+
+
+def _judge(claims: Mapping[str, object], client_id: str, issuer: str, now: int) -> tuple[str | None, int]:
+    """The private reason of the first claim that is wrong, or None; and `exp`."""
+    if claims.get("iss") != client_id or claims.get("sub") != client_id:
+        return "iss and sub must both be the client_id", 0
+    if claims.get("aud") != issuer:  # a string equal to the issuer; a list never equals it (FAPI2-AS-9)
+        return "aud must be the issuer as a string", 0
+    exp, jti = claims.get("exp"), claims.get("jti")
+    if not _is_number(exp):
+        return "exp is missing or no number", 0
+    expires_at = int(exp)  # type: ignore[call-overload]
+    if expires_at + _LEEWAY <= now:
+        return "expired", 0
+    if expires_at > now + _CEILING + _AHEAD:
+        return "exp is too far ahead", 0
+    for name in ("iat", "nbf"):
+        value = claims.get(name)
+        if value is not None and not _is_number(value):
+            return f"{name} is no number", 0
+        if value is not None and value > now + _AHEAD:  # type: ignore[operator]
+            return f"{name} is ahead of the clock", 0
+    if not isinstance(jti, str) or not 0 < len(jti) <= _JTI_LIMIT:
+        return "jti is missing or too long", 0
+    return None, expires_at
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
