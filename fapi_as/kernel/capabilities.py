@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fapi_as.kernel.seam import Endpoint, Feature, Grant
+from fapi_as.kernel.seam import AnyGrant, Endpoint, Feature
 from fapi_as.kernel.token_endpoint import TOKEN_ENDPOINT
 from fapi_as.protocol.policy import Policy
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
@@ -14,13 +14,13 @@ class ConflictingFeatures(Exception):
     """Two enabled features claim the same path, grant type or metadata member."""
 
 
-def grants(features: tuple[Feature, ...]) -> dict[str, Grant[object]]:
+def grants(features: tuple[Feature, ...]) -> dict[str, AnyGrant]:
     """Every grant by its type.
 
     Raises:
         ConflictingFeatures: a grant type is claimed twice.
     """
-    found: dict[str, Grant[object]] = {}
+    found: dict[str, AnyGrant] = {}
     for feature in features:
         for grant in feature.grants:
             if grant.grant_type in found:

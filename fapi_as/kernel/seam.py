@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from fapi_as.kernel.messages import Answer, EndpointRequest
 from fapi_as.ports import Entropy, Passwords, Reading, Signer, Store
@@ -68,6 +68,28 @@ class Grant(Generic[Facts]):
     load: Callable[[TokenRequest, Reading], Awaitable[Facts]]
     rule: Callable[[TokenRequest, Facts, Policy], TokenDecision]
 
+    async def decide(self, request: TokenRequest, reading: Reading, policy: Policy) -> TokenDecision:
+        """Load, then ask the rule; nothing is changed."""
+        return self.rule(request, await self.load(request, reading), policy)
+
+
+class AnyGrant(Protocol):
+    """A grant whatever its facts are: what the kernel sees of it."""
+
+    @property
+    def grant_type(self) -> str:
+        """The `grant_type` value (RFC 6749 §4)."""
+        ...
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The parameters that this grant reads; no other reaches its rule."""
+        ...
+
+    async def decide(self, request: TokenRequest, reading: Reading, policy: Policy) -> TokenDecision:
+        """Load, then ask the rule; nothing is changed."""
+        ...
+
 
 class Face(Enum):
     """Who talks to an endpoint: a client's back channel, or a person's browser."""
@@ -89,7 +111,7 @@ class Context:
     nonce_key: bytes
     browser_key: bytes
     features: tuple[Feature, ...]
-    grants: Mapping[str, Grant[object]]
+    grants: Mapping[str, AnyGrant]
 
     @property
     def reading(self) -> Reading:
@@ -115,6 +137,6 @@ class Feature:
     """
 
     name: str
-    grants: tuple[Grant[object], ...] = ()
+    grants: tuple[AnyGrant, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from fapi_as.kernel.client_authentication import authenticate_client
 from fapi_as.kernel.door import settle
 from fapi_as.kernel.issuance import issue
 from fapi_as.kernel.messages import EndpointRequest, Json
-from fapi_as.kernel.seam import Context, Endpoint, Face, Grant, TokenRequest
+from fapi_as.kernel.seam import AnyGrant, Context, Endpoint, Face, TokenRequest
 from fapi_as.kernel.sender_constraint import nonce_headers, required_proof
 from fapi_as.kernel.spending import Authenticated, authenticated
 from fapi_as.protocol.client import AuthenticatedClient
@@ -54,8 +54,7 @@ async def _grant(
         now=request.now,
         correlation_id=request.correlation_id,
     )
-    facts = await grant.load(token_request, context.reading)
-    decision = grant.rule(token_request, facts, context.policy)
+    decision = await grant.decide(token_request, context.reading, context.policy)
     caller: Authenticated = authenticated(client, proof)
     if isinstance(decision, Refuse):
         await settle(context, request, caller.refuse(decision))
@@ -65,7 +64,7 @@ async def _grant(
     return Json(payload=issuance.payload, headers=nonce_headers(context, proof.jkt, request.now))
 
 
-def _chosen_grant(context: Context, client: AuthenticatedClient, parameters: Parameters) -> Grant[object]:
+def _chosen_grant(context: Context, client: AuthenticatedClient, parameters: Parameters) -> AnyGrant:
     grant_type = parameters.require("grant_type")
     grant = context.grants.get(grant_type)
     if grant is None:
