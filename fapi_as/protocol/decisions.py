@@ -34,3 +34,19 @@ def recorded_refusal(error: ProtocolError, *effects: Effect, client_id: str | No
     """A refusal that leaves exactly one audit fact with its private reason."""
     fact = AuditFact(event=AuditEvent.REFUSED, error=error.error, detail=error.detail, client_id=client_id)
     return Refuse(error=error, effects=(*effects, Record(fact=fact)))
+
+
+class UndeclaredLoss(Exception):
+    """An effect lost and its decision names no refusal for that: a defect of a rule; nothing was changed."""
+
+
+def meaning_of_loss(decision: Decision, effect: Effect) -> Refuse:
+    """The refusal that a decision becomes when this effect has lost.
+
+    Raises:
+        UndeclaredLoss: the decision names none.
+    """
+    refusal = decision.lost.get(effect)
+    if refusal is None:
+        raise UndeclaredLoss(f"{type(effect).__name__} of a {type(decision).__name__}")
+    return refusal
