@@ -1,0 +1,207 @@
+"""Group commit for SQLite: units that wait at the same time share one transaction on one writer thread.
+
+Each unit runs in a savepoint of its own and its caller is answered after the commit, so durability costs little per
+unit, and a caller that goes away can neither undo what others wrote nor leave a transaction open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+from urllib.parse import quote
+
+Result = TypeVar("Result")
+
+_BUSY_TIMEOUT_SECONDS: Final = 5.0  # STO-04: a locked database is an answer within 6 s
+_WAL_LIMIT: Final = 64 * 1024 * 1024  # bytes that the write-ahead log may keep after a checkpoint
+
+
+class WriterUnavailable(Exception):
+    """The database cannot be written now; nothing of this unit was kept."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+def connect(path: Path, *, mode: Literal["rw", "rwc"] = "rw") -> sqlite3.Connection:
+    """Open a database for writing: write-ahead log, FULL durability, no implicit transactions.
+
+    Args:
+        path: the database file.
+        mode: SQLite's own words; `rwc` creates a file that is missing, `rw` never makes a silent new one (STO-07).
+
+    Raises:
+        sqlite3.Error: the file cannot be opened or is no database.
+    """
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        uri=True,
+        timeout=_BUSY_TIMEOUT_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,  # opened by the caller, so that it sees the failure; used by the writer thread only
+        cached_statements=256,
+    )
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")  # NORMAL lost acknowledged commits at a power cut (STO-06)
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+class Transaction:
+    """What a unit may do: execute statements, and undo what it has done so far."""
+
+    __slots__ = ("execute",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.execute = connection.execute
+
+    def start_over(self) -> None:
+        """Undo everything that this unit did, and nothing of other units."""
+        self.execute("ROLLBACK TO unit")
+
+
+Unit = Callable[[Transaction], Result]
+_Waiting = tuple[Callable[[Transaction], Any], "asyncio.Future[Any]"]
+_Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+class SqliteWriter:
+    """One writer thread with one connection; made for one event loop.
+
+    Args:
+        open_connection: opens the database; called at once, and again after a failure.
+        queue_limit: how many units may wait; one more is refused.
+        batch_limit: how many units share one commit at most.
+
+    Raises:
+        sqlite3.Error: the database cannot be opened.
+    """
+
+    def __init__(
+        self, open_connection: Callable[[], sqlite3.Connection], *, queue_limit: int = 1024, batch_limit: int = 64
+    ) -> None:
+        self._open_connection = open_connection
+        self._queue_limit = queue_limit
+        self._batch_limit = batch_limit
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._connection: sqlite3.Connection | None = open_connection()
+        self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, unit: Unit[Result]) -> asyncio.Future[Result]:
+        """Queue a unit; the future is done once it is durable. Cancelling the future does not stop the unit.
+
+        The future fails with WriterUnavailable when nothing was kept, or with what the unit itself raised.
+
+        Raises:
+            WriterUnavailable: closed, or too many units are waiting.
+        """
+        if self._closed:
+            raise WriterUnavailable("the writer is closed")
+        if self._queue.qsize() >= self._queue_limit:
+            raise WriterUnavailable("too many units are waiting")
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = self._loop.create_future()
+        self._queue.put((unit, future))
+        return future
+
+    async def close(self) -> None:
+        """Commit what is waiting, then end the thread and close the connection."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    # --- below this line: the writer thread
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            self._fill(batch, self._batch_limit)
+            self._answer(self._outcomes(batch))
+        self._disconnect()
+
+    def _fill(self, batch: list[_Waiting], limit: int) -> None:
+        """Add what is waiting already."""
+        with contextlib.suppress(queue.Empty):
+            while len(batch) < limit:
+                waiting = self._queue.get_nowait()
+                if waiting is None:  # always the last one: leave it for `_run`
+                    self._queue.put(None)
+                    return
+                batch.append(waiting)
+
+    def _outcomes(self, batch: list[_Waiting]) -> list[_Outcome]:
+        try:
+            connection = self._connection = self._connection or self._open_connection()
+            connection.execute("BEGIN IMMEDIATE")  # a plain BEGIN ignores the busy timeout when it starts to write
+        except Exception as error:  # noqa: BLE001 - whatever it is, callers must be answered and the thread must live
+            # whoever queued behind a locked database has waited as long: one time-out answers all of them
+            self._fill(batch, self._queue.qsize() + len(batch))
+            return self._lost(batch, error)
+        try:
+            outcomes = [_run_unit(connection, unit, future) for unit, future in batch]
+            connection.execute("COMMIT")
+        except BaseException as error:  # noqa: BLE001 - as above
+            return self._lost(batch, error)
+        return outcomes
+
+    def _lost(self, batch: list[_Waiting], error: BaseException) -> list[_Outcome]:
+        """Nothing of this batch was kept; the next one starts with a fresh connection, which rolls back the old."""
+        self._disconnect()
+        detail = f"{type(error).__name__}: {error}"
+        return [(future, None, WriterUnavailable(detail)) for _, future in batch]
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def _answer(self, outcomes: list[_Outcome]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(_settle, outcomes)
+
+
+def _run_unit(
+    connection: sqlite3.Connection, unit: Callable[[Transaction], Any], future: asyncio.Future[Any]
+) -> _Outcome:
+    connection.execute("SAVEPOINT unit")
+    try:
+        result = unit(Transaction(connection))
+    except Exception as error:
+        if not connection.in_transaction:
+            raise  # SQLite ended the whole transaction (disk full, I/O error): nobody's unit was kept
+        connection.execute("ROLLBACK TO unit")
+        connection.execute("RELEASE unit")
+        if isinstance(error, sqlite3.Error):
+            return future, None, WriterUnavailable(f"{type(error).__name__}: {error}")
+        return future, None, error
+    connection.execute("RELEASE unit")
+    return future, result, None
+
+
+def _settle(outcomes: list[_Outcome]) -> None:
+    for future, result, error in outcomes:
+        if future.done():  # its caller went away
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
