@@ -1,0 +1,51 @@
+"""The client side: what an AI agent (an OAuth client) runs to get and use sender-constrained tokens."""
+
+from __future__ import annotations
+
+from fapi_as.agent.agent import Agent
+from fapi_as.agent.auth import AgentAuth
+from fapi_as.agent.errors import (
+    AgentError,
+    AnswerRejected,
+    AuthorizationDenied,
+    BrowserNeeded,
+    InsecureAddress,
+    IssuerNotAllowed,
+    MetadataRejected,
+    Misconfigured,
+    NonceLoop,
+    RedirectRefused,
+    ResponseRejected,
+    ServerRefused,
+    TokenRejected,
+    Unreachable,
+)
+from fapi_as.agent.ports import TokenStore
+from fapi_as.agent.settings import AgentSettings, GrantType, Identity
+from fapi_as.agent.token_store import MemoryTokenStore
+from fapi_as.agent.tokens import TokenSet
+
+__all__ = [
+    "Agent",
+    "AgentAuth",
+    "AgentError",
+    "AgentSettings",
+    "AnswerRejected",
+    "AuthorizationDenied",
+    "BrowserNeeded",
+    "GrantType",
+    "Identity",
+    "InsecureAddress",
+    "IssuerNotAllowed",
+    "MemoryTokenStore",
+    "MetadataRejected",
+    "Misconfigured",
+    "NonceLoop",
+    "RedirectRefused",
+    "ResponseRejected",
+    "ServerRefused",
+    "TokenRejected",
+    "TokenSet",
+    "TokenStore",
+    "Unreachable",
+]

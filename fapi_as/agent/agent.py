@@ -1,0 +1,238 @@
+"""The sans-IO core: what one agent knows about one resource, and what it does next. No I/O, no clock, no randomness."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Final
+
+from fapi_as.agent import challenge as challenges
+from fapi_as.agent.authorization import by_client_credentials, by_code, by_refresh_token
+from fapi_as.agent.back_channel import BackChannel
+from fapi_as.agent.challenge import Challenge
+from fapi_as.agent.discovery import ResourceMetadata, ServerMetadata, authorization_server, protected_resource
+from fapi_as.agent.errors import IssuerNotAllowed, NonceLoop, ServerRefused
+from fapi_as.agent.exchange import Nonces
+from fapi_as.agent.ports import Clock, Entropy
+from fapi_as.agent.settings import AgentSettings, GrantType, Identity
+from fapi_as.agent.steps import Answer, Call, CallSteps, Exchange, Need, Reason, Renew
+from fapi_as.agent.tokens import Granted, TokenSet
+from rs_kit.protocol.dpop import make_proof
+from rs_kit.protocol.htu import InvalidUri, normalise
+from rs_kit.protocol.jws import SigningKey
+
+_UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
+
+
+class Agent:
+    """One agent at one protected resource: its tokens, its proof keys, the nonces it was given.
+
+    `call` and `renew` are generators of steps (steps.py). Calls may run side by side; `renew` runs alone.
+    """
+
+    def __init__(self, settings: AgentSettings, *, clock: Clock, entropy: Entropy) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._entropy = entropy
+        self._resource = normalise(settings.resource)
+        self._nonces = Nonces()
+        self._proof_keys: dict[str, SigningKey] = {}
+        self._tokens: TokenSet | None = None
+        self._not_granted: frozenset[str] = frozenset()
+
+    @property
+    def settings(self) -> AgentSettings:
+        """What this agent was told at start."""
+        return self._settings
+
+    @property
+    def tokens(self) -> TokenSet | None:
+        """The tokens to keep; they change only in `renew`."""
+        return self._tokens
+
+    def restore(self, tokens: TokenSet | None) -> None:
+        """Take tokens from an earlier life, if this agent could have got them (MCP CL7: never at another issuer)."""
+        if tokens is None or tokens.resource != self._settings.resource:
+            return
+        if any((i.issuer, i.client_id) == (tokens.issuer, tokens.client_id) for i in self._settings.identities):
+            self._tokens = tokens
+            self._proof_keys.setdefault(tokens.issuer, tokens.proof_key)
+
+    def call(self, method: str, url: str) -> CallSteps:
+        """Carry one request of the caller: sign it, renew what is refused, and repeat it once for each reason.
+
+        A request to any other address than the resource goes as it is: no token of ours leaves for it (MCP CL13).
+
+        Raises:
+            NonceLoop: the resource asks for another nonce each time.
+        """
+        if not self._is_resource(url):
+            yield Call(authorization=None, proof=None)
+            return
+        if self._tokens is not None and self._tokens.is_stale(self._clock.now()):
+            yield Renew(need=Need(reason=Reason.STALE, used=self._tokens))
+        tried: set[Reason] = set()
+        while True:
+            used = self._tokens
+            answer = yield from self._signed(method, url, used)
+            need = self._need(answer, used)
+            if need is None or need.reason in tried:
+                return
+            tried.add(need.reason)
+            yield Renew(need=need)
+
+    def renew(self, need: Need) -> Exchange[None]:
+        """Get the tokens that a call needs; does nothing when another call got them in the meantime.
+
+        Raises:
+            AgentError: why there are none; the tokens that were there stay unless the server called them dead.
+        """
+        if self._tokens is not need.used:
+            return
+        if need.reason is Reason.STALE and need.used is not None:
+            if not (yield from self._renewed_quietly(need.used)):
+                self._tokens = None  # the call goes without, and the resource's challenge says where to get others
+            return
+        metadata = yield from protected_resource(self._settings.resource, need.challenge)
+        identity = self._identity(metadata)
+        if need.reason is Reason.UNAUTHORIZED and need.used is not None:
+            same = need.used.issuer == identity.issuer
+            if same and need.used.refresh_token is not None and (yield from self._refreshed(need.used)):
+                return
+            self._tokens = None
+        scope = self._scope(need, metadata)
+        yield from self._obtain(identity, scope)
+        if need.reason is Reason.SCOPE and self._tokens is not None:
+            # MCP CL15: what was asked for and not given is not asked for again and again
+            self._not_granted |= frozenset(scope) - frozenset(self._tokens.scope)
+
+    def _is_resource(self, url: str) -> bool:
+        try:
+            return normalise(url) == self._resource
+        except InvalidUri:
+            return False
+
+    def _signed(self, method: str, url: str, tokens: TokenSet | None) -> Generator[Call | Renew, Answer | None, Answer]:
+        """The caller's request with a fresh proof, and once more when the resource wants a nonce (RFC 9449 §9)."""
+        answer = yield from self._called(method, url, tokens)
+        if not self._demands_nonce(url, answer):
+            return answer
+        answer = yield from self._called(method, url, tokens)
+        if self._demands_nonce(url, answer):
+            raise NonceLoop("the resource asks for another DPoP nonce each time")
+        return answer
+
+    def _called(self, method: str, url: str, tokens: TokenSet | None) -> Generator[Call | Renew, Answer | None, Answer]:
+        answer = yield self._dressed(method, url, tokens)
+        if answer is None:
+            raise TypeError("the reply to Call is an Answer")
+        return answer
+
+    def _dressed(self, method: str, url: str, tokens: TokenSet | None) -> Call:
+        if tokens is None:
+            return Call(authorization=None, proof=None)
+        access_token = tokens.access_token.reveal()
+        proof = make_proof(
+            tokens.proof_key,
+            method=method,
+            url=url,
+            jti=self._entropy.identifier(),
+            issued_at=self._clock.now(),
+            nonce=self._nonces.of(url),
+            access_token=access_token,
+        )
+        return Call(authorization=f"DPoP {access_token}", proof=proof)
+
+    def _demands_nonce(self, url: str, answer: Answer) -> bool:
+        learnt = self._nonces.learn(url, answer)
+        if not learnt or answer.status != _UNAUTHORIZED:
+            return False
+        challenge = challenges.chosen(answer.every("www-authenticate"))
+        return challenge is not None and challenge.error == "use_dpop_nonce"
+
+    def _need(self, answer: Answer, used: TokenSet | None) -> Need | None:
+        challenge = challenges.chosen(answer.every("www-authenticate"))
+        error = challenge.error if challenge is not None else None
+        if answer.status == _UNAUTHORIZED and error in {None, "invalid_token"}:
+            return Need(reason=Reason.UNAUTHORIZED, used=used, challenge=challenge)
+        if answer.status == _FORBIDDEN and error == "insufficient_scope" and used is not None:
+            missing = _missing(challenge, used)
+            if missing and not missing & self._not_granted:
+                return Need(reason=Reason.SCOPE, used=used, challenge=challenge)
+        return None
+
+    def _identity(self, metadata: ResourceMetadata) -> Identity:
+        """The registration for the first issuer the resource names that we know (RFC 9728 §7.6, PRM-12)."""
+        for issuer in metadata.authorization_servers:
+            for identity in self._settings.identities:
+                if identity.issuer == issuer:
+                    return identity
+        raise IssuerNotAllowed("the resource names no authorization server that this agent is registered with")
+
+    def _scope(self, need: Need, metadata: ResourceMetadata) -> tuple[str, ...]:
+        demanded = need.challenge.scope if need.challenge is not None else ()
+        if need.reason is Reason.SCOPE and need.used is not None:
+            return tuple(dict.fromkeys((*need.used.scope, *demanded)))  # the union: MCP CL15, SEP-2350
+        return self._settings.scope or demanded or metadata.scopes_supported
+
+    def _renewed_quietly(self, used: TokenSet) -> Exchange[bool]:
+        if used.refresh_token is not None:
+            return (yield from self._refreshed(used))
+        if self._settings.grant_type is not GrantType.CLIENT_CREDENTIALS:
+            return False
+        yield from self._obtain(self._identity_of(used), used.scope)
+        return True
+
+    def _refreshed(self, used: TokenSet) -> Exchange[bool]:
+        channel = yield from self._channel(self._identity_of(used))
+        refresh_token = used.refresh_token.reveal() if used.refresh_token is not None else ""
+        try:
+            granted = yield from by_refresh_token(channel, used.resource, used.scope, refresh_token)
+        except ServerRefused as refused:
+            if refused.error != "invalid_grant":
+                raise
+            return False  # the refresh token is dead; what it stood for has to be allowed anew
+        self._take(channel, granted, earlier=used)
+        return True
+
+    def _obtain(self, identity: Identity, scope: tuple[str, ...]) -> Exchange[None]:
+        channel = yield from self._channel(identity)
+        if self._settings.grant_type is GrantType.CLIENT_CREDENTIALS:
+            granted = yield from by_client_credentials(channel, self._settings.resource, scope)
+        else:
+            granted = yield from by_code(channel, self._settings.resource, scope)
+        self._take(channel, granted, earlier=None)
+
+    def _channel(self, identity: Identity) -> Exchange[BackChannel]:
+        server: ServerMetadata = yield from authorization_server(identity.issuer, self._settings.grant_type)
+        if identity.issuer not in self._proof_keys:  # DPOP-CL-3: one key per issuer, none before it is needed
+            self._proof_keys[identity.issuer] = self._entropy.proof_key()
+        return BackChannel(
+            identity=identity,
+            server=server,
+            proof_key=self._proof_keys[identity.issuer],
+            nonces=self._nonces,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
+
+    def _identity_of(self, tokens: TokenSet) -> Identity:
+        return next(i for i in self._settings.identities if i.issuer == tokens.issuer)
+
+    def _take(self, channel: BackChannel, granted: Granted, *, earlier: TokenSet | None) -> None:
+        kept = earlier.refresh_token if earlier is not None else None
+        lifetime = granted.expires_in
+        self._tokens = TokenSet(
+            resource=self._settings.resource,
+            issuer=channel.identity.issuer,
+            client_id=channel.identity.client_id,
+            access_token=granted.access_token,
+            refresh_token=granted.refresh_token or kept,  # RFC 6749 §6: no new one means that the old one lives on
+            scope=granted.scope,
+            expires_at=self._clock.now() + lifetime if lifetime is not None else None,
+            proof_key=channel.proof_key,
+        )
+
+
+def _missing(challenge: Challenge | None, used: TokenSet) -> frozenset[str]:
+    return frozenset(challenge.scope if challenge is not None else ()) - frozenset(used.scope)

@@ -1,0 +1,162 @@
+"""The agent as an ordinary `httpx2.Auth`, for the official MCP client and everything else that speaks httpx2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+
+import anyio
+import httpx2
+
+from fapi_as.agent.agent import Agent
+from fapi_as.agent.clock_and_entropy import SystemClock, SystemEntropy
+from fapi_as.agent.errors import BrowserNeeded, Misconfigured, Unreachable
+from fapi_as.agent.ports import TokenStore
+from fapi_as.agent.settings import AgentSettings
+from fapi_as.agent.steps import ANSWER_LIMIT, Answer, Call, Callback, Exchange, Need, Renew, Request, Send
+from fapi_as.agent.token_store import MemoryTokenStore
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override  # httpx2 brings it to the Pythons that need it
+
+Authorize = Callable[[str], Awaitable[str]]
+
+_TIMEOUT_SECONDS = 15.0
+
+
+class AgentAuth(httpx2.Auth):
+    """Gets tokens when a resource asks for them, binds them to a key, and proves the key with every request.
+
+    Args:
+        settings: who the agent is and where.
+        back_channel: the client for metadata and the authorization server. It is not the one that this object is the
+            auth of: neither its cookies and headers nor its redirects may touch what is sent there.
+        authorize: opens an address in a person's browser and gives the address the browser came back to.
+        store: where tokens outlive this object.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        back_channel: httpx2.AsyncClient,
+        authorize: Authorize | None = None,
+        store: TokenStore | None = None,
+    ) -> None:
+        self._agent = Agent(settings, clock=SystemClock(), entropy=SystemEntropy())
+        self._back_channel = back_channel
+        self._authorize = authorize
+        self._store = store if store is not None else MemoryTokenStore()
+        self._alone = anyio.Lock()
+        self._restored = False
+
+    @property
+    def agent(self) -> Agent:
+        """The core, for those who want to look at its tokens."""
+        return self._agent
+
+    @override
+    def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response]:
+        """Refuse: a person may have to be waited for.
+
+        Raises:
+            Misconfigured: always.
+        """
+        del request
+        raise Misconfigured("AgentAuth works with httpx2.AsyncClient only")
+
+    @override
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """Send the request, as often as the agent says and with what it says.
+
+        Raises:
+            AgentError: there are no tokens for this call; the sentence says why.
+        """
+        await request.aread()  # it may have to be sent again
+        await self._restore()
+        steps = self._agent.call(request.method, str(request.url))
+        step = next(steps)
+        try:
+            while True:
+                if isinstance(step, Renew):
+                    await self._renew(step.need)
+                    step = next(steps)
+                else:
+                    response = yield _dressed(request, step)
+                    step = steps.send(_answer(response))
+        except StopIteration:
+            return
+
+    async def _restore(self) -> None:
+        if self._restored:
+            return
+        async with self._alone:
+            if not self._restored:
+                self._agent.restore(await self._store.load(self._agent.settings.resource))
+                self._restored = True
+
+    async def _renew(self, need: Need) -> None:
+        async with self._alone:
+            before = self._agent.tokens
+            try:
+                await self._run(self._agent.renew(need))
+            finally:
+                if self._agent.tokens is not before:
+                    with anyio.CancelScope(shield=True):  # a token that was got is not lost to a call that was given up
+                        await self._store.save(self._agent.settings.resource, self._agent.tokens)
+
+    async def _run(self, exchange: Exchange[None]) -> None:
+        try:
+            step = next(exchange)
+            while True:
+                reply = await self._sent(step.request) if isinstance(step, Send) else await self._visited(step.url)
+                step = exchange.send(reply)
+        except StopIteration:
+            return
+
+    async def _visited(self, url: str) -> Callback:
+        if self._authorize is None:
+            raise BrowserNeeded("a person has to allow this, and this agent has no browser to send them to")
+        return Callback(url=await self._authorize(url))
+
+    async def _sent(self, request: Request) -> Answer:
+        outgoing = httpx2.Request(request.method, request.url, headers=list(request.headers), content=request.body)
+        outgoing.extensions = {"timeout": httpx2.Timeout(_TIMEOUT_SECONDS).as_dict()}
+        try:
+            with anyio.fail_after(_TIMEOUT_SECONDS):
+                response = await self._back_channel.send(outgoing, stream=True, auth=None, follow_redirects=False)
+                try:
+                    return _answer(response, await _bounded_body(response))
+                finally:
+                    await response.aclose()
+        except (httpx2.HTTPError, TimeoutError) as error:
+            raise Unreachable(f"{outgoing.url.host} did not answer: {type(error).__name__}") from error
+
+
+def _dressed(request: httpx2.Request, call: Call) -> httpx2.Request:
+    if call.authorization is None:
+        # not our resource, or the first knock; a redirect may have copied what an earlier request of ours carried
+        if request.headers.get("authorization", "").lower().startswith("dpop "):
+            del request.headers["authorization"]
+        request.headers.pop("dpop", None)
+        return request
+    request.headers["authorization"] = call.authorization
+    request.headers["dpop"] = call.proof or ""
+    return request
+
+
+def _answer(response: httpx2.Response, body: bytes = b"") -> Answer:
+    headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
+    return Answer(status=response.status_code, headers=headers, body=body)
+
+
+async def _bounded_body(response: httpx2.Response) -> bytes:
+    """As much as the core wants to see, and one byte more, by which it knows that there was too much."""
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > ANSWER_LIMIT:
+            break
+    return bytes(body[: ANSWER_LIMIT + 1])

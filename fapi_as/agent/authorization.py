@@ -1,0 +1,162 @@
+"""The code flow of FAPI 2.0 as a client runs it: push, send the person, check what comes back, redeem."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from fapi_as.agent.back_channel import BackChannel
+from fapi_as.agent.errors import AnswerRejected, AuthorizationDenied, MetadataRejected, ResponseRejected
+from fapi_as.agent.exchange import json_object, plain, refusal, visit
+from fapi_as.agent.steps import Exchange
+from fapi_as.agent.tokens import Granted, granted
+from rs_kit.protocol import base64url
+
+_CREATED: Final = 201  # RFC 9126 §2.2
+_OK: Final = 200
+_RESPONSE_LIMIT: Final = 8192
+_FIELD_LIMIT: Final = 32
+
+
+def by_code(channel: BackChannel, resource: str, scope: tuple[str, ...]) -> Exchange[Granted]:
+    """Let a person allow `scope` at `resource` and redeem the code that brings.
+
+    The verifier and the state live in this one run, so that a callback of another run cannot end it (FAPI2-CL-12).
+
+    Raises:
+        ServerRefused: the authorization server refused the push or the code.
+        ResponseRejected: the response is not the answer to this request.
+        AuthorizationDenied: it is, and says no.
+        TokenRejected: the tokens must not be used.
+    """
+    redirect_uri = channel.identity.redirect_uri or ""  # AgentSettings made sure that there is one
+    verifier, state = channel.entropy.secret(), channel.entropy.secret()
+    asked = {
+        "response_type": "code",
+        "redirect_uri": redirect_uri,
+        "state": state,
+        "code_challenge": base64url.encode(hashlib.sha256(verifier.encode("ascii")).digest()),
+        "code_challenge_method": "S256",
+        "resource": resource,  # RES-5: the same in every request
+        "dpop_jkt": channel.proof_key.thumbprint,
+        **_scoped(scope),
+    }
+    request_uri = yield from _push(channel, asked)
+    callback = yield from visit(_authorization_url(channel, request_uri))
+    code = checked_response(callback.url, redirect_uri=redirect_uri, state=state, issuer=channel.server.issuer)
+    redemption = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": redirect_uri,
+        "code_verifier": verifier,
+        "resource": resource,
+    }
+    return (yield from _tokens(channel, redemption, scope))
+
+
+def by_refresh_token(
+    channel: BackChannel, resource: str, scope: tuple[str, ...], refresh_token: str
+) -> Exchange[Granted]:
+    """Get a new access token for what was granted before (RFC 6749 §6).
+
+    Raises:
+        ServerRefused: `invalid_grant` says that the refresh token is dead.
+        TokenRejected: the tokens must not be used.
+    """
+    asked = {
+        "grant_type": "refresh_token",
+        "refresh_token": refresh_token,
+        "resource": resource,
+        **_scoped(scope),
+    }
+    return (yield from _tokens(channel, asked, scope))
+
+
+def by_client_credentials(channel: BackChannel, resource: str, scope: tuple[str, ...]) -> Exchange[Granted]:
+    """Get a token for the agent itself (RFC 6749 §4.4).
+
+    Raises:
+        ServerRefused: the authorization server refused.
+        TokenRejected: the token must not be used.
+    """
+    asked = {"grant_type": "client_credentials", "resource": resource, **_scoped(scope)}
+    return (yield from _tokens(channel, asked, scope))
+
+
+def checked_response(url: str, *, redirect_uri: str, state: str, issuer: str) -> str:
+    """The code in an authorization response, after everything that can be checked was (RFC 9207 §2.4).
+
+    Until issuer and state are right, nothing in the response is believed, not even its error.
+
+    Raises:
+        ResponseRejected: another address, a parameter twice, or a wrong or missing `iss`, `state` or `code`.
+        AuthorizationDenied: a right response that carries an error.
+    """
+    values = _parameters(url, redirect_uri)
+    if values.get("iss") != issuer:  # ISS-3: simple string comparison, after form decoding
+        raise ResponseRejected("the authorization response does not come from the issuer that was asked")
+    if not hmac.compare_digest(values.get("state", "").encode(), state.encode()):
+        raise ResponseRejected("the authorization response belongs to another request: state differs")
+    if "error" in values:
+        error, description = plain(values["error"]), values.get("error_description")
+        sentence = f"the authorization was not given: {error}"
+        raise AuthorizationDenied(error, f"{sentence}: {plain(description)}" if description else sentence)
+    code = values.get("code")
+    if not code:
+        raise ResponseRejected("the authorization response has no code")
+    return code
+
+
+def _parameters(url: str, redirect_uri: str) -> dict[str, str]:
+    """The response parameters, each once; what the redirect URI itself carries in its query is not among them."""
+    separator = "&" if urlsplit(redirect_uri).query else "?"
+    prefix = redirect_uri + separator
+    if len(url) > _RESPONSE_LIMIT or not url.startswith(prefix):
+        raise ResponseRejected("the browser came back to another address than the redirect_uri")
+    query = url[len(prefix) :].partition("#")[0]
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_FIELD_LIMIT, errors="strict")
+    except ValueError:
+        raise ResponseRejected("the authorization response cannot be read") from None
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ResponseRejected("the authorization response has a parameter twice")
+    return values
+
+
+def _push(channel: BackChannel, parameters: Mapping[str, str]) -> Exchange[str]:
+    url = channel.server.pushed_authorization_request_endpoint
+    if url is None:
+        raise MetadataRejected("the authorization server takes no pushed requests")
+    what = "pushed authorization request endpoint"
+    answer = yield from channel.post(url, parameters, what)
+    if answer.status != _CREATED:
+        raise refusal(answer, what)
+    request_uri = json_object(answer, what).get("request_uri")
+    if not isinstance(request_uri, str) or not request_uri:
+        raise AnswerRejected("the pushed request was answered without a request_uri")
+    return request_uri
+
+
+def _authorization_url(channel: BackChannel, request_uri: str) -> str:
+    """FAPI2-CL-14: client_id and request_uri, and not one parameter more."""
+    endpoint = channel.server.authorization_endpoint
+    if endpoint is None:
+        raise MetadataRejected("the authorization server has no authorization endpoint")
+    query = urlencode({"client_id": channel.identity.client_id, "request_uri": request_uri})
+    return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{query}"
+
+
+def _tokens(channel: BackChannel, parameters: Mapping[str, str], scope: tuple[str, ...]) -> Exchange[Granted]:
+    what = "token endpoint"
+    answer = yield from channel.post(channel.server.token_endpoint, parameters, what)
+    if answer.status != _OK:
+        raise refusal(answer, what)
+    return granted(json_object(answer, what), asked=scope)
+
+
+def _scoped(scope: tuple[str, ...]) -> dict[str, str]:
+    return {"scope": " ".join(scope)} if scope else {}

@@ -1,0 +1,94 @@
+"""The agent's POST to an authorization server: who it is, which key it holds, and one more try for a nonce."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+
+from fapi_as.agent.discovery import ServerMetadata
+from fapi_as.agent.errors import AnswerRejected, NonceLoop
+from fapi_as.agent.exchange import Nonces, json_object, send
+from fapi_as.agent.ports import Clock, Entropy
+from fapi_as.agent.settings import Identity
+from fapi_as.agent.steps import Answer, Exchange, Request
+from rs_kit.protocol import jws
+from rs_kit.protocol.dpop import make_proof
+from rs_kit.protocol.jws import SigningKey
+
+_ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_ASSERTION_SECONDS: Final = 60  # PKJ-13
+_DEMANDS_NONCE: Final = (400, 401)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackChannel:
+    """One identity, one proof key, and the server at which both are used (DPOP-CL-3: one key per server)."""
+
+    identity: Identity
+    server: ServerMetadata
+    proof_key: SigningKey
+    nonces: Nonces
+    clock: Clock
+    entropy: Entropy
+
+    def post(self, url: str, parameters: Mapping[str, str], what: str) -> Exchange[Answer]:
+        """Send a form with our authentication and proof; repeat it once, newly signed, when a nonce is asked for.
+
+        Raises:
+            NonceLoop: the nonce that the server had just sent was not good enough.
+            RedirectRefused, AnswerRejected, InsecureAddress: as `exchange.send`.
+        """
+        answer = yield from self._post_once(url, parameters, what)
+        if not self._demands_nonce(url, answer, what):
+            return answer
+        answer = yield from self._post_once(url, parameters, what)
+        if self._demands_nonce(url, answer, what):
+            raise NonceLoop(f"the {what} asks for another DPoP nonce each time")  # RFC 9449 §8.2
+        return answer
+
+    def _post_once(self, url: str, parameters: Mapping[str, str], what: str) -> Exchange[Answer]:
+        form = {
+            **parameters,
+            "client_id": self.identity.client_id,
+            "client_assertion_type": _ASSERTION_TYPE,
+            "client_assertion": self._assertion(),
+        }
+        proof = make_proof(
+            self.proof_key,
+            method="POST",
+            url=url,
+            jti=self.entropy.identifier(),
+            issued_at=self.clock.now(),
+            nonce=self.nonces.of(url),
+        )
+        headers = (
+            ("accept", "application/json"),
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("dpop", proof),
+        )
+        request = Request(method="POST", url=url, headers=headers, body=urlencode(form).encode("ascii"))
+        return (yield from send(request, what))
+
+    def _assertion(self) -> str:
+        """RFC 7523 §3, RFC 10070: new for every request, for the issuer and nobody else (FAPI2-CL-5)."""
+        now = self.clock.now()
+        claims = {
+            "iss": self.identity.client_id,
+            "sub": self.identity.client_id,
+            "aud": self.server.issuer,
+            "jti": self.entropy.identifier(),
+            "iat": now,
+            "exp": now + _ASSERTION_SECONDS,
+        }
+        return jws.sign(self.identity.key, claims, typ="client-authentication+jwt")
+
+    def _demands_nonce(self, url: str, answer: Answer, what: str) -> bool:
+        learnt = self.nonces.learn(url, answer)
+        if not learnt or answer.status not in _DEMANDS_NONCE:
+            return False
+        try:
+            return json_object(answer, what).get("error") == "use_dpop_nonce"
+        except AnswerRejected:
+            return False

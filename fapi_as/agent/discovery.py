@@ -1,0 +1,137 @@
+"""From a 401 to an authorization server that may be believed (RFC 9728 §5, RFC 8414 §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from fapi_as.agent.address import origin, secure, secure_issuer, with_well_known
+from fapi_as.agent.challenge import Challenge
+from fapi_as.agent.errors import AnswerRejected, MetadataRejected
+from fapi_as.agent.exchange import json_object, send
+from fapi_as.agent.settings import GrantType
+from fapi_as.agent.steps import Exchange, Request
+
+_OK: Final = 200
+_NOT_FOUND: Final = 404
+_LIST_LIMIT: Final = 64
+_RESOURCE_METADATA: Final = "oauth-protected-resource"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceMetadata:
+    """What a protected resource says about itself (RFC 9728 §2)."""
+
+    authorization_servers: tuple[str, ...]
+    scopes_supported: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerMetadata:
+    """What an authorization server says about itself, as far as the agent needs it (RFC 8414 §2)."""
+
+    issuer: str
+    token_endpoint: str
+    authorization_endpoint: str | None
+    pushed_authorization_request_endpoint: str | None
+
+
+def protected_resource(resource: str, challenge: Challenge | None) -> Exchange[ResourceMetadata]:
+    """Fetch the metadata of a protected resource: where its challenge says, else at the well-known places.
+
+    Raises:
+        MetadataRejected: it speaks for another resource, or the address is not the resource's own.
+        AnswerRejected: there is none, or no JSON object of the right form.
+    """
+    announced = challenge.resource_metadata if challenge is not None else None
+    if announced is not None:
+        secure(announced, "resource_metadata address")
+        if origin(announced) != origin(resource):
+            # SSRF: a resource could make us fetch whatever this machine can reach
+            raise MetadataRejected("the resource points to metadata on another server")
+        addresses: tuple[str, ...] = (announced,)
+    else:
+        root = f"{urlsplit(resource).scheme}://{urlsplit(resource).netloc}"
+        addresses = (with_well_known(resource, _RESOURCE_METADATA), with_well_known(root, _RESOURCE_METADATA))
+    document = yield from _first(addresses, "protected resource metadata")
+    if document.get("resource") != resource:  # RFC 9728 §3.3: the very string that we call
+        raise MetadataRejected("the metadata speaks for another resource than the one that was called")
+    return ResourceMetadata(
+        authorization_servers=_strings(document, "authorization_servers"),
+        scopes_supported=_strings(document, "scopes_supported"),
+    )
+
+
+def authorization_server(issuer: str, grant_type: GrantType) -> Exchange[ServerMetadata]:
+    """Fetch and judge the metadata of an authorization server that the caller already decided to believe.
+
+    Raises:
+        MetadataRejected: its issuer differs, or it lacks what FAPI 2.0 needs.
+        InsecureAddress: an endpoint is not https.
+        AnswerRejected: there is none, or no JSON object of the right form.
+    """
+    secure_issuer(issuer)
+    document = yield from _first(_server_addresses(issuer), "authorization server metadata")
+    if document.get("issuer") != issuer:  # RFC 8414 §3.3, code point by code point (MD-4)
+        raise MetadataRejected("the metadata was issued for another issuer")
+    _require(document, "token_endpoint_auth_methods_supported", "private_key_jwt")
+    code_flow = grant_type is GrantType.AUTHORIZATION_CODE
+    if code_flow:
+        _require(document, "code_challenge_methods_supported", "S256")  # MCP CL8
+        if document.get("authorization_response_iss_parameter_supported") is not True:
+            # RFC 9207: without iss there is no defence against mix-up, so no such server is used
+            raise MetadataRejected("the authorization server does not put iss into its responses")
+    return ServerMetadata(
+        issuer=issuer,
+        token_endpoint=_endpoint(document, "token_endpoint"),
+        authorization_endpoint=_endpoint(document, "authorization_endpoint") if code_flow else None,
+        pushed_authorization_request_endpoint=(
+            _endpoint(document, "pushed_authorization_request_endpoint") if code_flow else None
+        ),
+    )
+
+
+def _server_addresses(issuer: str) -> tuple[str, ...]:
+    """The places in the order that MCP fixes (CL2); they are two for an issuer without a path."""
+    trimmed = issuer.rstrip("/")
+    addresses = (
+        with_well_known(trimmed, "oauth-authorization-server"),
+        with_well_known(trimmed, "openid-configuration"),
+        f"{trimmed}/.well-known/openid-configuration",
+    )
+    return tuple(dict.fromkeys(addresses))
+
+
+def _first(addresses: tuple[str, ...], what: str) -> Exchange[dict[str, Any]]:
+    for address in dict.fromkeys(addresses):
+        request = Request(method="GET", url=address, headers=(("accept", "application/json"),))
+        answer = yield from send(request, what)
+        if answer.status == _OK:
+            return json_object(answer, what)
+        if answer.status != _NOT_FOUND:
+            raise AnswerRejected(f"the {what} cannot be had: status {answer.status}")
+    raise AnswerRejected(f"there is no {what} at any well-known place")
+
+
+def _strings(document: Mapping[str, object], member: str) -> tuple[str, ...]:
+    values = document.get(member, [])
+    if not isinstance(values, list) or len(values) > _LIST_LIMIT:
+        raise MetadataRejected(f"{member} is no list of a usable length")
+    if not all(isinstance(value, str) for value in values):
+        raise MetadataRejected(f"{member} is no list of strings")
+    return tuple(values)
+
+
+def _require(document: Mapping[str, object], member: str, value: str) -> None:
+    if value not in _strings(document, member):
+        raise MetadataRejected(f"the authorization server does not list {value} in {member}")
+
+
+def _endpoint(document: Mapping[str, object], member: str) -> str:
+    url = document.get(member)
+    if not isinstance(url, str):
+        raise MetadataRejected(f"the authorization server metadata has no {member}")
+    secure(url, member)
+    return url

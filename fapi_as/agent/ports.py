@@ -1,0 +1,47 @@
+"""What the agent needs from outside; clock_and_entropy.py and token_store.py bring the usual ones."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from fapi_as.agent.tokens import TokenSet
+from rs_kit.protocol.jws import SigningKey
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> int:
+        """Seconds since the epoch."""
+        ...
+
+
+class Entropy(Protocol):
+    """The only source of randomness."""
+
+    def identifier(self) -> str:
+        """A fresh URL-safe string with at least 128 bits, for a `jti` (DPOP-CL-3)."""
+        ...
+
+    def secret(self) -> str:
+        """A fresh URL-safe string with 256 bits, 43 characters: a code_verifier or a state."""
+        ...
+
+    def proof_key(self) -> SigningKey:
+        """A fresh key for DPoP proofs; it may live in hardware."""
+        ...
+
+
+class TokenStore(Protocol):
+    """Where tokens outlive a process, one set per protected resource.
+
+    A store must replace a set in one step: a crash leaves the old or the new one, never half (FAPI2-CL-6).
+    """
+
+    async def load(self, resource: str) -> TokenSet | None:
+        """The set that was saved last for this resource."""
+        ...
+
+    async def save(self, resource: str, tokens: TokenSet | None) -> None:
+        """Replace the set; None forgets it."""
+        ...

@@ -1,0 +1,23 @@
+"""The token store that forgets everything when the process ends."""
+
+from __future__ import annotations
+
+from fapi_as.agent.tokens import TokenSet
+
+
+class MemoryTokenStore:
+    """Token sets in a dict; enough for an agent that may ask its person again after a restart."""
+
+    def __init__(self) -> None:
+        self._sets: dict[str, TokenSet] = {}
+
+    async def load(self, resource: str) -> TokenSet | None:
+        """The set that was saved last for this resource."""
+        return self._sets.get(resource)
+
+    async def save(self, resource: str, tokens: TokenSet | None) -> None:
+        """Replace the set; None forgets it."""
+        if tokens is None:
+            self._sets.pop(resource, None)
+        else:
+            self._sets[resource] = tokens

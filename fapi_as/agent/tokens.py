@@ -1,0 +1,83 @@
+"""Tokens as an agent holds them, and which token answer may be used at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fapi_as.agent.errors import TokenRejected
+from rs_kit.protocol.jws import SigningKey
+from rs_kit.protocol.secret import Secret
+
+_TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")  # RFC 9110 §11.2: what may stand behind a scheme
+_REFRESH: Final = re.compile(r"[ -~]+\Z")  # RFC 6749 appendix A.17
+_STALE_SECONDS: Final = 10  # renewed this long before the end, so that no call starts with a dying token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSet:
+    """The tokens for one resource from one issuer, with the key that the access token is bound to."""
+
+    resource: str
+    issuer: str
+    client_id: str
+    access_token: Secret
+    refresh_token: Secret | None
+    scope: tuple[str, ...]
+    expires_at: int | None
+    proof_key: SigningKey
+
+    def is_stale(self, now: int) -> bool:
+        """Whether a call that starts now might meet an expired token."""
+        return self.expires_at is not None and now >= self.expires_at - _STALE_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """A token answer that passed every check."""
+
+    access_token: Secret
+    refresh_token: Secret | None
+    scope: tuple[str, ...]
+    expires_in: int | None
+
+
+def granted(document: Mapping[str, object], *, asked: tuple[str, ...]) -> Granted:
+    """Judge a successful token answer (RFC 6749 §5.1, RFC 9449 §5).
+
+    Args:
+        document: the JSON object.
+        asked: the scopes of the request, which are granted when the answer names none.
+
+    Raises:
+        TokenRejected: the token is not bound to a key, or a member is not what it must be.
+    """
+    token_type = document.get("token_type")
+    # FAPI2-CL-1, DPOP-CL-1: a token that works in anybody's hands is thrown away; the name's case does not matter
+    if not isinstance(token_type, str) or token_type.lower() != "dpop":
+        raise TokenRejected("the authorization server sent a token that is not bound to our key; it was thrown away")
+    access_token = document.get("access_token")
+    if not isinstance(access_token, str) or not _TOKEN68.match(access_token):
+        raise TokenRejected("the token answer has no usable access_token")
+    refresh_token = document.get("refresh_token")
+    if refresh_token is not None and (not isinstance(refresh_token, str) or not _REFRESH.match(refresh_token)):
+        raise TokenRejected("the token answer has an unusable refresh_token")
+    scope = document.get("scope")
+    if scope is not None and not isinstance(scope, str):
+        raise TokenRejected("the token answer has a scope that is no string")
+    return Granted(
+        access_token=Secret(access_token),
+        refresh_token=Secret(refresh_token) if refresh_token is not None else None,
+        scope=tuple(scope.split()) if scope is not None else asked,
+        expires_in=_lifetime(document.get("expires_in")),
+    )
+
+
+def _lifetime(expires_in: object) -> int | None:
+    if expires_in is None:  # FAPI2-CL-16: tolerated; the first 401 tells
+        return None
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float) or expires_in < 0:
+        raise TokenRejected("the token answer has an expires_in that is no number of seconds")
+    return int(expires_in)
