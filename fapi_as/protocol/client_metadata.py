@@ -18,7 +18,7 @@ from fapi_as.protocol.profile import SCOPE_LIMIT
 from fapi_as.protocol.resource_registration import InvalidResourceMetadata, canonical_resource
 from fapi_as.protocol.scope import is_scope_token
 from rs_kit.protocol import jwk
-from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
+from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS, canonical
 from rs_kit.protocol.errors import InvalidJwk, ProtocolError
 
 _CODE: Final = "authorization_code"
@@ -27,7 +27,7 @@ _GRANT_TYPE: Final = re.compile(
     r"[a-z_]{1,64}\Z|[a-z][a-z0-9+.-]*:[!#-\[\]-~]{1,200}\Z"
 )  # a name or a URI: RFC 6749 §4.5
 _CLIENT_ID: Final = re.compile(r"[!#-\[\]-~]{1,255}\Z")  # VSCHAR of RFC 6749 §2.2 without space, quote and backslash
-_KEY_TYPE: Final = {"PS256": "RSA", "ES256": "EC", "Ed25519": "OKP", "EdDSA": "OKP"}
+_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _REDIRECT_URI_LIMIT: Final = 16
 _URI_LIMIT: Final = 2048  # characters
 _NAME_LIMIT: Final = 100  # characters, shown on the consent page
@@ -134,7 +134,7 @@ def to_metadata(client: RegisteredClient) -> dict[str, object]:
         "grant_types": sorted(client.grant_types),
         "response_types": ["code"] if _CODE in client.grant_types else [],
         "scope": " ".join(sorted(client.scope)),
-        "jwks": {"keys": [key.to_jwk() for key in client.keys]},
+        "jwks": {"keys": [key.to_members() for key in client.keys]},
         "dpop_bound_access_tokens": client.dpop_bound_access_tokens,
     }
     if client.token_endpoint_auth_signing_alg is not None:
@@ -180,9 +180,9 @@ def _signing_alg(members: Mapping[str, object], keys: tuple[jwk.PublicJwk, ...])
     algorithm = members.get("token_endpoint_auth_signing_alg")
     if algorithm is None:
         return None
-    if not isinstance(algorithm, str) or algorithm not in _KEY_TYPE:  # FAPI2-CR-2
+    if not isinstance(algorithm, str) or canonical(algorithm) not in SIGNING_ALGORITHMS:  # FAPI2-CR-2
         raise _wrong("token_endpoint_auth_signing_alg must be PS256, ES256, Ed25519 or EdDSA")
-    if not any(key.key_type == _KEY_TYPE[algorithm] for key in keys):
+    if not any(key.algorithm == canonical(algorithm) for key in keys):
         raise _wrong("token_endpoint_auth_signing_alg: jwks has no key for it")
     return algorithm
 
@@ -193,13 +193,13 @@ def _keys(value: object) -> tuple[jwk.PublicJwk, ...]:
     entries = value.get("keys")
     if not isinstance(entries, list) or not 0 < len(entries) <= _KEY_LIMIT:
         raise _wrong(f"jwks must have 1 to {_KEY_LIMIT} keys")
+    if any(isinstance(entry, Mapping) and not _PRIVATE_MEMBERS.isdisjoint(entry) for entry in entries):
+        # whatever it is for: somebody has just shown a key that nobody may see
+        raise _wrong("jwks must not hold private or symmetric keys")
     try:
-        keys = jwk.parse_set(value)
+        return jwk.parse_set(value)
     except InvalidJwk as error:
         raise InvalidClientMetadata(f"jwks: {error.detail}", _KEYS_SENTENCE) from None
-    if not keys:
-        raise _wrong("jwks has no signature key that is offered here")
-    return keys
 
 
 def _client_name(members: Mapping[str, object], client_id: str, grant_types: frozenset[str]) -> str:
