@@ -1,0 +1,1 @@
+"""Pure rules of JOSE and of proof of possession, shared by the kit, the authorization server and the agent."""

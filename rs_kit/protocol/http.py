@@ -1,0 +1,65 @@
+"""One HTTP request as bytes and ordered pairs: nothing lost, nothing merged."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from rs_kit.protocol.errors import InvalidRequest
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_TOKEN68: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="  # RFC 9110 §11.2
+
+
+class HttpRequest(NamedTuple):
+    """What a guard may look at; header names are lower case, `peer_certificate` is DER of this connection."""
+
+    method: str
+    target_path: str
+    headers: Headers
+    body: bytes = b""
+    peer_certificate: bytes | None = None
+
+
+class Credentials(NamedTuple):
+    """RFC 9110 §11.4: `scheme` in lower case, `token` exactly as received."""
+
+    scheme: str
+    token: str
+
+
+def single(headers: Headers, name: bytes) -> str | None:
+    """The value of a header field that may be there once.
+
+    Raises:
+        InvalidRequest: it is repeated, or not printable ASCII (RFC 9110 §5.3, §5.5).
+    """
+    found: bytes | None = None
+    for field, value in headers:
+        if field == name:
+            if found is not None:
+                raise InvalidRequest("a header field is repeated", "a header field is given more than once")
+            found = value
+    if found is None:
+        return None
+    if not found.isascii() or not (text := found.decode("ascii")).isprintable():
+        raise InvalidRequest("a header field is not printable ASCII")
+    return text
+
+
+def credentials(headers: Headers) -> Credentials | None:
+    """The credentials of a request: one Authorization field, one scheme, one space, one token68.
+
+    Raises:
+        InvalidRequest: repeated, empty, a list, or another separator (RFC 6750 §3.1, DPR-17).
+    """
+    value = single(headers, b"authorization")
+    if value is None:
+        return None
+    scheme, separator, token = value.partition(" ")
+    if not separator or not scheme.isalnum():
+        raise InvalidRequest("credentials have no token")
+    encoded = token.encode("ascii")
+    if not token or encoded.translate(None, _TOKEN68):
+        raise InvalidRequest("credentials are not a token68")
+    return Credentials(scheme.lower(), token)

@@ -1,0 +1,165 @@
+"""Which scopes one MCP message needs, decided on the JSON-RPC body and nothing else (TOOL-10, MCP-8)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from rs_kit.protocol.errors import InsufficientScope, InvalidRequest, UnknownMethod
+from rs_kit.protocol.strict_json import WIDE_INTEGER, InvalidJson, parse
+
+BODY_DEPTH: Final = 64  # MCP-20
+NAME_LIMIT: Final = 2048  # characters of a tool's name or a resource's uri
+
+# what a method acts on; each of these needs a policy of its own
+_TARGETS: Final[Mapping[str, str | None]] = MappingProxyType(
+    {
+        "tools/call": "name",
+        "prompts/get": "name",
+        "resources/read": "uri",
+        "resources/subscribe": "uri",
+        "resources/unsubscribe": "uri",
+        "subscriptions/listen": None,
+        "completion/complete": None,
+    }
+)
+# what reads no data and changes none: the base scopes are enough
+_HARMLESS: Final = frozenset(
+    {
+        "initialize",
+        "ping",
+        "server/discover",
+        "tools/list",
+        "prompts/list",
+        "resources/list",
+        "resources/templates/list",
+        "logging/setLevel",
+        "notifications/initialized",
+        "notifications/cancelled",
+        "notifications/progress",
+        "notifications/roots/list_changed",
+    }
+)
+_NOTHING: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
+
+
+class RpcMessage(NamedTuple):
+    """One JSON-RPC request or notification; `target` is the tool, prompt or uri that it names."""
+
+    method: str
+    target: str | None
+    params: Mapping[str, object]
+    request_id: str | int | float | None
+
+
+def parse_message(body: bytes) -> RpcMessage:
+    """Read the one message of a POST, before anybody else reads it (MCP-6, TOOL-12).
+
+    Raises:
+        InvalidRequest: no strict JSON, a batch, a response, or a call that does not name its target as a string.
+    """
+    try:
+        message = parse(body, max_depth=BODY_DEPTH, max_integer=WIDE_INTEGER)
+    except InvalidJson as error:
+        raise InvalidRequest(f"body: {error}", "the body must be one strict JSON-RPC message") from None
+    if not isinstance(message, dict):
+        raise InvalidRequest("body: a batch or no object", "the body must be one JSON-RPC message")
+    method, params, request_id = message.get("method"), message.get("params"), message.get("id")
+    if message.get("jsonrpc") != "2.0" or not isinstance(method, str):
+        raise InvalidRequest("body: no JSON-RPC request", "the body must be one JSON-RPC request or notification")
+    if params is None:
+        params = {}
+    if not isinstance(params, dict):
+        raise InvalidRequest("body: params", "params must be an object")
+    if isinstance(request_id, bool) or not isinstance(request_id, str | int | float | None):
+        raise InvalidRequest("body: id", "id must be a string or a number")
+    return RpcMessage(method, _target(method, params), params, request_id)
+
+
+def _target(method: str, params: Mapping[str, object]) -> str | None:
+    member = _TARGETS.get(method)
+    if member is None:
+        return None
+    value = params.get(member)
+    if not isinstance(value, str) or not 0 < len(value) <= NAME_LIMIT:
+        raise InvalidRequest(f"body: params.{member}", "the call does not name its target")
+    return value
+
+
+class ToolPolicy:
+    """The scopes of each tool; what is not listed is refused.
+
+    Args:
+        tools: the scopes of each tool by its exact name; an empty collection is a tool for every token.
+        base: the scopes of the methods that read no data (initialize, ping, lists, notifications).
+        methods: the scopes of other methods, resources/read or prompts/get or an extension's, by method.
+        implied: what a broad scope includes, directly (MCP-10).
+    """
+
+    __slots__ = ("_base", "_implied", "_methods", "_tools")
+
+    def __init__(
+        self,
+        *,
+        tools: Mapping[str, Collection[str]],
+        base: Collection[str] = (),
+        methods: Mapping[str, Collection[str]] = _NOTHING,
+        implied: Mapping[str, Collection[str]] = _NOTHING,
+    ) -> None:
+        self._tools = {name: _scopes(scopes) for name, scopes in tools.items()}
+        self._base = _scopes(base)
+        self._methods = {name: _scopes(scopes) for name, scopes in methods.items()}
+        self._implied = {name: _scopes(scopes) for name, scopes in implied.items()}
+
+    @property
+    def base(self) -> tuple[str, ...]:
+        """The base scopes, in order: what a first challenge asks for (RS6)."""
+        return tuple(sorted(self._base))
+
+    def required(self, message: RpcMessage) -> frozenset[str]:
+        """All scopes of this message.
+
+        Raises:
+            InsufficientScope: a tool or method that is known to MCP and has no policy here.
+            UnknownMethod: a method outside the closed table.
+        """
+        if message.method == "tools/call":
+            scopes = self._tools.get(message.target or "")
+        else:
+            scopes = self._methods.get(message.method)
+            if scopes is None and message.method in _HARMLESS:
+                scopes = self._base
+        if scopes is not None:
+            return scopes
+        if message.method in _TARGETS:
+            raise InsufficientScope("nothing here may be called without a policy", scope=())
+        raise UnknownMethod("no such method")
+
+    def check(self, message: RpcMessage, granted: frozenset[str]) -> None:
+        """The token's scopes, and what they imply, cover this message.
+
+        Raises:
+            InsufficientScope: they do not; the error names all that is needed (RSE-4).
+            UnknownMethod: a method outside the closed table.
+        """
+        required = self.required(message)
+        if required <= granted or (self._implied and required <= self._with_implied(granted)):
+            return
+        raise InsufficientScope("scope", scope=tuple(sorted(required)))
+
+    def _with_implied(self, granted: frozenset[str]) -> frozenset[str]:
+        reached: set[str] = set()
+        left = list(granted)
+        while left:
+            scope = left.pop()
+            if scope not in reached:
+                reached.add(scope)
+                left.extend(self._implied.get(scope, ()))
+        return frozenset(reached)
+
+
+def _scopes(scopes: Collection[str]) -> frozenset[str]:
+    if isinstance(scopes, str):
+        raise TypeError("scopes are a collection of strings, not one string")
+    return frozenset(scopes)
