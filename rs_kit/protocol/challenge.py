@@ -47,7 +47,9 @@ def www_authenticate(
     wanted = error.scope if isinstance(error, InsufficientScope) else tuple(scope)
     parameters: list[tuple[str, str]] = []
     if not isinstance(error, MissingToken):
-        parameters += [("error", error.error), ("error_description", error.description)]
+        parameters.append(("error", error.error))
+        if "=" not in error.description:  # clients find parameters by searching for their names
+            parameters.append(("error_description", error.description))
     if wanted:
         parameters.append(("scope", " ".join(wanted)))
     if resource_metadata is not None:

@@ -73,7 +73,7 @@ class PublicJwk:
     public_key: PublicKey = field(repr=False, compare=False)
     verify: Verifier = field(repr=False, compare=False)
 
-    def to_jwk(self) -> dict[str, str]:
+    def to_members(self) -> dict[str, str]:
         """The RFC 7517 form that we publish."""
         members = dict(self.required) | {"use": "sig", "alg": self.alg or self.algorithm}
         return members if self.kid is None else {"kid": self.kid, **members}
@@ -111,7 +111,10 @@ def parse_set(document: object) -> tuple[PublicJwk, ...]:
     Raises:
         InvalidJwk: no set, too large, a repeated kid, nothing that verifies, or a bad key (DCR-09).
     """
-    keys = tuple(parse_public(members) for members in _entries(document) if _is_for_signatures(members))
+    entries = _entries(document)
+    if any(not _PRIVATE_MEMBERS.isdisjoint(members) for members in entries):  # whatever the entry is for
+        raise InvalidJwk("a key is private or symmetric")
+    keys = tuple(parse_public(members) for members in entries if _is_for_signatures(members))
     if not keys:
         raise InvalidJwk("no signature key")
     kids = [key.kid for key in keys if key.kid is not None]
@@ -160,7 +163,8 @@ def _entries(document: object) -> list[Mapping[str, object]]:
 
 
 def _is_for_signatures(members: Mapping[str, object]) -> bool:
-    return members.get("use", "sig") == "sig" and members.get("kty") in {*_IMPORTERS, "oct"}
+    key_type = members.get("kty")
+    return members.get("use", "sig") == "sig" and isinstance(key_type, str) and key_type in _IMPORTERS
 
 
 def _purpose(members: Mapping[str, object], algorithm: str) -> tuple[str | None, str | None]:

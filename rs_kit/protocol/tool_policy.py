@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -41,6 +42,7 @@ _HARMLESS: Final = frozenset(
         "notifications/roots/list_changed",
     }
 )
+_SCOPE_TOKEN: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+\Z")
 _NOTHING: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
 
 
@@ -95,6 +97,10 @@ class ToolPolicy:
         base: the scopes of the methods that read no data (initialize, ping, lists, notifications).
         methods: the scopes of other methods, resources/read or prompts/get or an extension's, by method.
         implied: what a broad scope includes, directly (MCP-10).
+
+    Raises:
+        TypeError: one string where a collection of scopes belongs.
+        ValueError: a scope that is no scope-token.
     """
 
     __slots__ = ("_base", "_implied", "_methods", "_tools")
@@ -162,4 +168,6 @@ class ToolPolicy:
 def _scopes(scopes: Collection[str]) -> frozenset[str]:
     if isinstance(scopes, str):
         raise TypeError("scopes are a collection of strings, not one string")
+    if not all(_SCOPE_TOKEN.match(scope) for scope in scopes):
+        raise ValueError("a scope is not a scope-token (RFC 6749 §3.3)")
     return frozenset(scopes)
