@@ -73,7 +73,7 @@ class PublicJwk:
     public_key: PublicKey = field(repr=False, compare=False)
     verify: Verifier = field(repr=False, compare=False)
 
-    def to_members(self) -> dict[str, str]:
+    def to_jwk(self) -> dict[str, str]:
         """The RFC 7517 form that we publish."""
         members = dict(self.required) | {"use": "sig", "alg": self.alg or self.algorithm}
         return members if self.kid is None else {"kid": self.kid, **members}

@@ -242,7 +242,7 @@ class SigningKey:
 
     def public_jwk(self) -> dict[str, str]:
         """The RFC 7517 members of the public key."""
-        return self.public.to_members()
+        return self.public.to_jwk()
 
     def sign_segment(self, header: bytes, claims: Mapping[str, object]) -> str:
         """A compact JWS under an encoded header segment that the caller keeps."""
