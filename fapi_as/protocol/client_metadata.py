@@ -104,7 +104,7 @@ def parse_client(members: Mapping[str, object], *, client_id: str, version: int)
     _refuse_what_is_not_offered(members)
     grant_types = _grant_types(members)
     application_type = members.get("application_type", "web")
-    if application_type not in {"web", "native"}:
+    if not isinstance(application_type, str) or application_type not in {"web", "native"}:
         raise _wrong("application_type must be web or native")
     keys = _keys(members.get("jwks"))
     return RegisteredClient(
@@ -113,11 +113,11 @@ def parse_client(members: Mapping[str, object], *, client_id: str, version: int)
         client_name=_client_name(members, client_id, grant_types),
         token_endpoint_auth_method=_auth_method(members),
         token_endpoint_auth_signing_alg=_signing_alg(members, keys),
-        redirect_uris=_redirect_uris(members, grant_types, str(application_type)),
+        redirect_uris=_redirect_uris(members, grant_types, application_type),
         grant_types=grant_types,
         scope=_scope(members),
         keys=keys,
-        application_type=str(application_type),
+        application_type=application_type,
         default_resource=_default_resource(members),
         dpop_bound_access_tokens=_dpop_bound(members),
     )
@@ -134,7 +134,7 @@ def to_metadata(client: RegisteredClient) -> dict[str, object]:
         "grant_types": sorted(client.grant_types),
         "response_types": ["code"] if _CODE in client.grant_types else [],
         "scope": " ".join(sorted(client.scope)),
-        "jwks": {"keys": [key.to_members() for key in client.keys]},
+        "jwks": {"keys": [key.to_jwk() for key in client.keys]},
         "dpop_bound_access_tokens": client.dpop_bound_access_tokens,
     }
     if client.token_endpoint_auth_signing_alg is not None:
