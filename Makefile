@@ -1,0 +1,78 @@
+# Every target sets itself up first, so that any of them works as the first command on a fresh clone.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.linked
+PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
+T ?=
+
+.PHONY: help demo dev test check fmt cov trace bench lock clean
+.PHONY: check-ruff check-format check-mypy check-imports
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed; name it with PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.installed: .ci/requirements.lock | $(VENV)/bin/python
+	@echo "Installing $$(grep -c == $<) locked packages into $(VENV) (once; a minute or two) ..."
+	@$(PIP) install --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+$(READY): pyproject.toml $(VENV)/.installed
+	@echo "Linking the project into $(VENV) ..."
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## the main job once, end to end, over TLS: an agent's tool call, and the thief's failures
+	@$(PY) docs/examples/demo.py
+
+dev: $(READY) ## the same parts, left running, with their URLs and a demo user printed
+	@$(PY) docs/examples/demo.py --keep
+
+test: $(READY) ## everything that must pass; T=unit runs one folder of tests/
+	@$(PY) -m pytest -q $(if $(T),tests/$(T))
+
+check: $(READY) ## ruff, mypy --strict and import-linter; no network
+	@$(MAKE) --jobs 4 --output-sync=target check-ruff check-format check-mypy check-imports
+
+check-ruff: $(READY)
+	@$(PY) -m ruff check .
+
+check-format: $(READY)
+	@$(PY) -m ruff format --check .
+
+check-mypy: $(READY)
+	@$(PY) -m mypy
+
+check-imports: $(READY)
+	@$(VENV)/bin/lint-imports --no-logo --cache-dir .cache/import_linter
+
+fmt: $(READY) ## format, and fix what ruff can fix
+	@$(PY) -m ruff check --fix-only --quiet .
+	@$(PY) -m ruff format .
+
+cov: $(READY) ## branch coverage
+	@$(PY) -m pytest -q --cov --cov-report=term:skip-covered
+
+trace: $(READY) ## docs/traceability.md from the marks of the tests; fails on a MUST without its proofs
+	@$(PY) -m tests.support.trace_report
+
+bench: $(READY) ## our figures beside the raw cost of the same cryptography; build/bench.json
+	@$(PY) -m tests.bench
+
+lock: $(READY) ## resolve the dependencies anew into .ci/requirements.lock
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --output-file .ci/requirements.lock pyproject.toml
+
+clean: ## remove what was built, the virtual environment too
+	@rm -rf $(VENV) build dist .cache .coverage .import_linter_cache .ruff_cache .hypothesis
