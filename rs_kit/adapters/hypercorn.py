@@ -1,0 +1,274 @@
+"""The listener: any ASGI application over strict HTTP/1.1, TLS 1.2 or later, with limits on time and size.
+
+`run(app, host="127.0.0.1", port=8445, certfile=..., keyfile=...)` is all that an MCP server needs. Hypercorn reads,
+writes and speaks ASGI; what it accepts too generously or does too often is replaced in `hypercorn_connection`, by
+subclasses and without touching its modules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.lifespan import Lifespan
+from hypercorn.config import Config
+from hypercorn.typing import AppWrapper, ASGIFramework, LifespanState
+
+from rs_kit.adapters.hypercorn_connection import Connection, Shared
+from rs_kit.adapters.hypercorn_http import Limits
+from rs_kit.adapters.hypercorn_tasks import ApplicationTasks
+from rs_kit.adapters.hypercorn_tls import tls_context
+
+# what an ASGI application is, in the words of the ASGI specification
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Application = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+
+_SWEEP_SECONDS: Final = 0.5
+_LAST_ACCEPTS_SECONDS: Final = 0.02
+_NO_SUCH_ADDRESS: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+_REQUESTS_PER_CONNECTION: Final = 1_000_000
+
+_logger: Final = logging.getLogger("rs_kit.listener")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerConfig:
+    """Where to listen, with which certificate, and what a peer may take of our time and memory.
+
+    `port` 0 picks a free one. `ssl_context` wins over the two files; with neither, the listener speaks plain HTTP.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    certfile: str | None = None
+    keyfile: str | None = None
+    ssl_context: ssl.SSLContext | None = None
+    reuse_port: bool = False
+    backlog: int = 1024
+    connection_limit: int = 4096
+    body_bytes: int = 4 * 1024 * 1024
+    head_seconds: float = 10.0
+    body_seconds: float = 15.0
+    idle_seconds: float = 60.0
+    handshake_seconds: float = 10.0
+    graceful_seconds: float = 15.0
+    lame_duck_seconds: float = 0.5
+
+    def tls(self) -> ssl.SSLContext | None:
+        """The context to listen with, or None for plain HTTP."""
+        if self.ssl_context is None and self.certfile is not None and self.keyfile is not None:
+            return tls_context(self.certfile, self.keyfile)
+        return self.ssl_context
+
+
+def bind(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socket]:
+    """Sockets for every address of a host name, all on one port; not listening yet.
+
+    Raises:
+        OSError: an address is in use or is not ours.
+    """
+    sockets: list[socket.socket] = []
+    found = dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+    with contextlib.ExitStack() as opened:
+        for family, _, _, _, address in found:
+            # a free port is picked once, then wanted for the other addresses too
+            wanted = sockets[0].getsockname()[1] if sockets else port
+            try:
+                bound = opened.enter_context(_bound(family, (address[0], wanted, *address[2:]), reuse_port=reuse_port))
+            except OSError as error:
+                if error.errno in _NO_SUCH_ADDRESS and len(found) > 1:
+                    continue  # "localhost" names an address family that this machine does not have
+                raise
+            sockets.append(bound)
+        if not sockets:
+            raise OSError(f"{host} names no address of this machine")
+        opened.pop_all()
+    return sockets
+
+
+def _bound(family: int, address: tuple[Any, ...], *, reuse_port: bool) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    bound.settimeout(0)
+    return bound
+
+
+class Listener:
+    """The connections and running applications of one process."""
+
+    def __init__(self, app: AppWrapper, config: ListenerConfig, state: LifespanState) -> None:
+        loop = asyncio.get_running_loop()
+        self._config = config
+        self._loop = loop
+        self._tasks = ApplicationTasks(loop, _logger)
+        self._connections: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        limits = Limits(
+            head_seconds=config.head_seconds,
+            body_seconds=config.body_seconds,
+            idle_seconds=config.idle_seconds,
+            body_bytes=config.body_bytes,
+        )
+        self.shared = Shared(
+            app=app, config=_hypercorn_config(), limits=limits, loop=loop, state=state, tasks=self._tasks
+        )
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one more connection."""
+        if len(self._connections) >= self._config.connection_limit:
+            writer.transport.abort()
+            return
+        task = self._loop.create_task(Connection(self.shared, reader, writer).run())
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        self._watch()
+
+    def sweep(self) -> None:
+        """End every connection that is past its deadline: one timer for all instead of one per request."""
+        self._sweeper = None
+        now = self._loop.time()
+        for connection in tuple(self.shared.connections):
+            if connection.deadline is not None and connection.deadline <= now:
+                connection.deadline = None
+                self._tasks.start(connection.expire())
+        if self._connections:
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self.sweep)
+
+    async def drain(self) -> None:
+        """Answer what is in flight, then close; whoever is not done after `graceful_seconds` is cut off."""
+        # a request may be on its way on a kept-alive connection: it is answered, with Connection: close
+        self.shared.last_call_seconds = self._config.lame_duck_seconds
+        for connection in self.shared.connections:
+            connection.hurry()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweeper = self._loop.call_later(self._config.lame_duck_seconds, self.sweep)
+        end = self._loop.time() + self._config.graceful_seconds
+        while (left := {*self._connections, *self._tasks.running}) and (seconds := end - self._loop.time()) > 0:
+            await asyncio.wait(left, timeout=seconds)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        self._sweeper.cancel()
+
+
+def _hypercorn_config() -> Config:
+    config = Config()
+    config.include_server_header = False
+    config.accesslog = None
+    config.errorlog = _logger
+    config.max_app_queue_size = 0  # an application that answers before it read the body must not block its connection
+    config.keep_alive_max_requests = _REQUESTS_PER_CONNECTION
+    config.h11_max_incomplete_size = 64 * 1024  # StrictBuffer refuses earlier
+    return config
+
+
+async def serve(
+    app: Application,
+    config: ListenerConfig,
+    shutdown: asyncio.Event,
+    *,
+    ready: Callable[[int], None] | None = None,
+) -> None:
+    """Serve until `shutdown` is set, then stop gracefully; `ready` is told the port once connections are accepted.
+
+    Raises:
+        OSError: the address cannot be listened on.
+        hypercorn.utils.LifespanFailureError: the application refused to start.
+    """
+    state: LifespanState = {}
+    wrapped = ASGIWrapper(cast(ASGIFramework, app))  # the same callable; Hypercorn's types are narrower than ASGI's
+    listener = Listener(wrapped, config, state)
+    async with _lifespan(Lifespan(wrapped, _hypercorn_config(), asyncio.get_running_loop(), state)):
+        sockets = bind(config.host, config.port, reuse_port=config.reuse_port)
+        context = config.tls()
+        tls_limits: dict[str, Any] = {}
+        if context is not None:
+            tls_limits = {"ssl_handshake_timeout": config.handshake_seconds, "ssl_shutdown_timeout": 2.0}
+        servers = [
+            await asyncio.start_server(listener.accept, sock=bound, ssl=context, backlog=config.backlog, **tls_limits)
+            for bound in sockets
+        ]
+        if ready is not None:
+            ready(int(sockets[0].getsockname()[1]))
+        try:
+            await shutdown.wait()
+        finally:
+            # a connection that waits to be accepted would be reset with its request unread
+            await asyncio.sleep(_LAST_ACCEPTS_SECONDS)
+            for server in servers:
+                server.close()
+            await listener.drain()
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(lifespan: Lifespan) -> Any:
+    running = asyncio.get_running_loop().create_task(lifespan.handle_lifespan())
+    try:
+        await lifespan.wait_for_startup()
+        if running.done():
+            running.result()
+        yield
+        await lifespan.wait_for_shutdown()
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+def run(app: Application, *, host: str, port: int, certfile: str | None = None, keyfile: str | None = None) -> None:
+    """Serve one application in this process until SIGTERM or SIGINT.
+
+    Raises:
+        OSError: the address cannot be listened on, or a file cannot be read.
+    """
+    config = ListenerConfig(host=host, port=port, certfile=certfile, keyfile=keyfile)
+
+    async def main() -> None:
+        shutdown = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, shutdown.set)
+        await serve(app, config, shutdown)
+
+    with runner() as loop_runner:
+        loop_runner.run(main())
+
+
+@contextlib.contextmanager
+def runner() -> Iterator[asyncio.Runner]:
+    """A runner on uvloop where it is installed; failed handshakes and vanished peers are not logged as our errors."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with contextlib.suppress(ImportError):
+        from uvloop import new_event_loop as factory  # noqa: PLC0415 - optional
+    with asyncio.Runner(loop_factory=factory) as made:
+        made.get_loop().set_exception_handler(_without_peer_errors)
+        yield made
+
+
+def _without_peer_errors(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)

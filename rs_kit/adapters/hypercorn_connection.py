@@ -1,0 +1,212 @@
+"""One connection of the listener: Hypercorn's HTTP/1.1 machinery with strict framing, time limits and fewer steps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from dataclasses import dataclass, field
+from typing import Final
+
+from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.typing import AppWrapper, ConnectionState, LifespanState, TaskGroup
+from hypercorn.utils import parse_socket_addr
+
+from rs_kit.adapters.hypercorn_http import Limits, Phase, StrictH11
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+PEER_CERTIFICATE: Final = "peer_certificate"  # in scope["state"]: DER, present only when the handshake proved its key
+
+_REQUEST_TIMEOUT: Final = 408
+_LINGER_SECONDS: Final = 1.0
+_LINGER_BYTES: Final = 1024 * 1024
+_WRITE_SECONDS: Final = 15.0
+_CLOSE_SECONDS: Final = 5.0
+_COALESCE_BYTES: Final = 64 * 1024
+
+
+@dataclass(slots=True, kw_only=True)
+class Shared:
+    """What all connections of one listener share."""
+
+    app: AppWrapper
+    config: Config
+    limits: Limits
+    loop: asyncio.AbstractEventLoop
+    state: LifespanState
+    tasks: TaskGroup
+    context: WorkerContext = field(default_factory=lambda: WorkerContext(None))
+    connections: set[Connection] = field(default_factory=set)
+    last_call_seconds: float | None = None  # set while draining: how long a request that is under way may still come
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long a kept-alive connection may be silent."""
+        return self.limits.idle_seconds if self.last_call_seconds is None else self.last_call_seconds
+
+    @property
+    def first_head_seconds(self) -> float:
+        """How long a fresh connection may be silent."""
+        return self.limits.head_seconds if self.last_call_seconds is None else self.last_call_seconds
+
+
+class Connection(TCPServer):
+    """Reads requests and writes each answer at once; the listener's sweep calls `expire` after the deadline."""
+
+    _http: StrictH11
+
+    def __init__(self, shared: Shared, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(shared.app, shared.loop, shared.config, shared.context, shared.state, reader, writer)
+        self.shared = shared
+        self.phase = Phase.IDLE
+        self.deadline: float | None = shared.loop.time() + shared.first_head_seconds
+        self._unwritten: list[bytes] = []
+        self._unwritten_bytes = 0
+        self._discarded = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another request could still be read."""
+        return self.phase is not Phase.LINGERING and self.phase is not Phase.CLOSED
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of this listener."""
+        return self.shared.limits
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long a kept-alive connection may be silent."""
+        return self.shared.idle_seconds
+
+    @property
+    def draining(self) -> bool:
+        """Whether the listener stops, so that every answer is the last of its connection."""
+        return self.shared.last_call_seconds is not None
+
+    @override
+    async def run(self) -> None:
+        """Serve until the peer or we are done; running applications outlive their connection."""
+        try:
+            with contextlib.suppress(OSError):  # a peer that goes away in the middle is no event
+                self._http = self._protocol()
+                self.shared.connections.add(self)
+                await self._serve()
+        finally:
+            self.shared.connections.discard(self)
+            self.writer.transport.abort()
+
+    async def _serve(self) -> None:
+        try:
+            await self._read_data()
+        finally:
+            await self._http.handle(Closed())
+        await self._close()
+        await self.writer.wait_closed()
+
+    def _protocol(self) -> StrictH11:
+        socket = self.writer.get_extra_info("socket")
+        tls = self.writer.get_extra_info("ssl_object")
+        state = dict(self.state)
+        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+        if certificate is not None:
+            state[PEER_CERTIFICATE] = certificate
+        protocol = StrictH11(
+            self.app,
+            self.config,
+            self.context,
+            self.shared.tasks,
+            ConnectionState(state),
+            tls is not None,
+            parse_socket_addr(socket.family, socket.getpeername()),
+            parse_socket_addr(socket.family, socket.getsockname()),
+            self.protocol_send,
+        )
+        protocol.wire = self
+        return protocol
+
+    @override
+    async def _read_data(self) -> None:
+        while data := await self.reader.read(MAX_RECV):
+            if self.is_open:
+                if self.phase is Phase.IDLE:
+                    self.enter(Phase.HEAD, self.shared.limits.head_seconds)
+                await self._http.handle(RawData(data))
+                continue
+            self._discarded += len(data)
+            if self.phase is Phase.CLOSED or self._discarded > _LINGER_BYTES:
+                return
+
+    @override
+    async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, RawData):
+            self.write(event.data)
+        elif isinstance(event, Closed):
+            await self._close()
+
+    def enter(self, phase: Phase, seconds: float | None) -> None:
+        """Begin a phase that may last so long."""
+        self.phase = phase
+        self.deadline = None if seconds is None else self.loop.time() + seconds
+
+    def write(self, data: bytes) -> None:
+        """Take bytes that leave together with what else this turn of the loop writes."""
+        if not self._unwritten:
+            self.loop.call_soon(self.flush)
+        self._unwritten.append(data)
+        self._unwritten_bytes += len(data)
+
+    def flush(self) -> None:
+        """Write what was taken: one system call and one TLS record for a small answer."""
+        if self._unwritten:
+            data = b"".join(self._unwritten)
+            self._unwritten.clear()
+            self._unwritten_bytes = 0
+            if not self.writer.is_closing():
+                self.writer.write(data)
+
+    async def drained(self) -> None:
+        """Wait while the peer does not read what we wrote; a peer that never does is cut off."""
+        if self._unwritten_bytes + self.writer.transport.get_write_buffer_size() <= _COALESCE_BYTES:
+            return
+        self.flush()
+        before = self.deadline
+        self.deadline = self.loop.time() + _WRITE_SECONDS
+        with contextlib.suppress(OSError):
+            await self.writer.drain()
+        self.deadline = before
+
+    def linger(self) -> None:
+        """Stop serving but read on for a moment: closing over unread bytes resets the answer away (RFC 9112 §9.6)."""
+        self.flush()
+        self.enter(Phase.LINGERING, _LINGER_SECONDS)
+        if self.writer.can_write_eof() and not self.writer.is_closing():
+            self.writer.write_eof()
+
+    def hurry(self) -> None:
+        """Bring the end of idleness forward; a request that still comes is answered with Connection: close."""
+        if self.phase is Phase.IDLE:
+            self.enter(Phase.IDLE, self.shared.idle_seconds)
+
+    async def expire(self) -> None:
+        """End what took too long."""
+        if self.phase in {Phase.HEAD, Phase.BODY}:
+            await self._http.refuse(_REQUEST_TIMEOUT)
+        elif self.phase in {Phase.IDLE, Phase.LINGERING}:
+            await self._close()
+        else:
+            self.writer.transport.abort()
+
+    @override
+    async def _close(self) -> None:
+        if self.phase is not Phase.CLOSED:
+            self.flush()
+            self.enter(Phase.CLOSED, _CLOSE_SECONDS)
+            self.writer.close()
