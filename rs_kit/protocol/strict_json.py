@@ -28,9 +28,9 @@ def parse(data: bytes, *, max_depth: int = MAX_DEPTH, max_integer: int = SAFE_IN
         InvalidJson: not UTF-8, a byte order mark, a repeated member, too deep, a number outside the bounds, NaN or
             Infinity, or a lone surrogate.
     """
-    if data.count(b"{") + data.count(b"[") > max_depth and not _is_shallow(data, max_depth):
-        raise InvalidJson("nesting")
     try:
+        if data.count(b"{") + data.count(b"[") > max_depth and not _is_shallow(data, max_depth):
+            raise InvalidJson("nesting")
         value = _decoder(max_integer).decode(data.decode("utf-8"))
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate has no UTF-8 form
