@@ -1,0 +1,1 @@
+"""What the kit meets outside: applications, sockets, clocks and stores."""

@@ -1,0 +1,295 @@
+"""ASGI middleware: the guard in front of any application, an unmodified MCP server among them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote
+
+from rs_kit.adapters.refusals import (
+    MethodNotAllowed,
+    OriginNotAllowed,
+    PayloadTooLarge,
+    RequestTimeout,
+    RpcId,
+    UnsupportedMediaType,
+    answer,
+)
+from rs_kit.guard import Guard
+from rs_kit.ports import AuthorizedCall
+from rs_kit.protocol.errors import InvalidRequest, ProtocolError
+from rs_kit.protocol.http import Headers, HttpRequest
+from rs_kit.protocol.tool_policy import parse_message
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CALL: Final = "rs_kit.call"  # where the application finds its AuthorizedCall in the scope
+BODY_LIMIT: Final = 4 * 1024 * 1024
+BODY_SECONDS: Final = 15.0  # HTT-16
+_DIGITS: Final = len(str(BODY_LIMIT))
+
+_METHODS: Final = frozenset({"POST", "GET", "DELETE"})  # GET and DELETE for protocol versions with sessions
+_METADATA_CACHE: Final = b"public, max-age=300"
+# Whoever reads the first of two and whoever reads the last would decide on different requests.
+_ONCE: Final = frozenset({b"content-type", b"content-encoding", b"content-length", b"host", b"origin", b"accept"})
+_NOT_HANDED_ON: Final = frozenset({b"authorization", b"dpop"})  # MCP-2: the token cannot be passed on by mistake
+_REPLACED: Final = frozenset({b"cache-control", b"dpop-nonce"})
+
+
+class _Disconnected(Exception):
+    """The client went away before its request was complete; there is nobody to answer."""
+
+
+class _StreamEnded(OSError):
+    """ASGI's way to tell an application that nobody listens any more."""
+
+
+class RsKit:
+    """Guards every path of an application but those that are named public.
+
+    The RFC 9728 metadata is served here. The application gets admitted calls only, with the AuthorizedCall as
+    `scope["rs_kit.call"]`, the body byte for byte, and without the credentials.
+
+    Args:
+        path: where the application serves the resource; by default the path of the resource's URL. They differ
+            behind a proxy that takes a prefix away.
+        public_paths: exact paths that anybody may reach.
+        allowed_origins: web origins whose pages may call (MCP-5); none by default, agents send no Origin.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        guard: Guard,
+        *,
+        path: str | None = None,
+        public_paths: Collection[str] = (),
+        allowed_origins: Collection[str] = (),
+    ) -> None:
+        self._app = app
+        self._guard = guard
+        # ASGI decodes paths, and so do the applications behind
+        self._path = unquote(guard.address.path) if path is None else path
+        self._metadata_path = unquote(guard.address.metadata_path)
+        self._public_paths = frozenset(public_paths)
+        self._allowed_origins = frozenset(origin.encode("ascii") for origin in allowed_origins)
+        self._metadata = json.dumps(guard.metadata.document(), separators=(",", ":")).encode()
+        if self._path in self._public_paths:
+            raise ValueError("the resource itself cannot be public")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "lifespan":
+            await self._app(scope, receive, send)
+        elif kind == "websocket":  # HTT-25; MCP has no such transport
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            raise ValueError(f"rs_kit does not guard ASGI scopes of type {kind!r}")
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path == self._metadata_path:
+            await self._serve_metadata(scope, send)
+        elif path in self._public_paths:
+            await self._app(scope, receive, send)
+        else:
+            await self._guarded(scope, receive, send)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = HttpRequest(
+            method=scope["method"],
+            target_path=self._guard.address.path if scope["path"] == self._path else _raw_path(scope),
+            headers=tuple((name.lower(), value) for name, value in scope["headers"]),
+            peer_certificate=_peer_certificate(scope),
+        )
+        try:
+            self._check_head(scope, request)
+            request = request._replace(body=await _body(request.headers, receive))
+        except ProtocolError as error:
+            self._guard.refused(error, request)
+            await self._refuse(error, request, send)
+            return
+        except _Disconnected:
+            return
+        try:
+            call = await self._guard.admit(request)
+        except ProtocolError as error:
+            await self._refuse(error, request, send)
+            return
+        inner = {**scope, CALL: call}
+        inner["headers"] = [pair for pair in scope["headers"] if pair[0].lower() not in _NOT_HANDED_ON]
+        outgoing = _Outgoing(send, call, self._guard)
+        try:
+            await self._app(inner, _replay(request.body, receive), outgoing)
+        except* _StreamEnded:
+            pass
+
+    def _check_head(self, scope: Scope, request: HttpRequest) -> None:
+        """What is settled before the body is read (RSV-1 step 1).
+
+        Raises:
+            ProtocolError: the refusal.
+        """
+        seen: set[bytes] = set()
+        values: dict[bytes, bytes] = {}
+        for name, value in request.headers:
+            if name in _ONCE or name.startswith(b"mcp-"):
+                if name in seen:
+                    raise InvalidRequest("a routing header is repeated", "a header field is given more than once")
+                seen.add(name)
+                values[name] = value
+        origin = values.get(b"origin")
+        if origin is not None and origin not in self._allowed_origins:
+            raise OriginNotAllowed("origin is not allowed")
+        if request.method not in _METHODS:
+            raise MethodNotAllowed("method")
+        query = scope.get("query_string", b"")
+        if query and b"access_token" in {name for name, _ in parse_qsl(query, keep_blank_values=True)}:
+            # RFC 6750 §2.3 is not offered (MCP-3)
+            raise InvalidRequest("token in the query", "the access token belongs in the Authorization header")
+        if request.method == "POST":
+            media_type = values.get(b"content-type", b"").partition(b";")[0].strip().lower()
+            if media_type != b"application/json" or b"content-encoding" in values:
+                raise UnsupportedMediaType("content-type or content-encoding")
+
+    async def _refuse(self, error: ProtocolError, request: HttpRequest, send: Send) -> None:
+        status, headers, body = answer(
+            error, challenge=self._guard.challenge(error), request_id=_request_id(request.body)
+        )
+        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _serve_metadata(self, scope: Scope, send: Send) -> None:
+        """RFC 9728 §3.2: public, cacheable, readable from any origin (PRM-13)."""
+        if scope["method"] not in {"GET", "HEAD"}:
+            await send({"type": "http.response.start", "status": 405, "headers": [(b"allow", b"GET, HEAD")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(self._metadata)),
+            (b"cache-control", _METADATA_CACHE),
+            (b"access-control-allow-origin", b"*"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        body = b"" if scope["method"] == "HEAD" else self._metadata
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+class _Outgoing:
+    """The application's answer: never cached, with the next nonce, and a stream that ends with its token."""
+
+    __slots__ = ("_call", "_guard", "_send", "_streams")
+
+    def __init__(self, send: Send, call: AuthorizedCall, guard: Guard) -> None:
+        self._send = send
+        self._call = call
+        self._guard = guard
+        self._streams = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            self._streams = any(
+                name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers
+            )
+            kept = [(name, value) for name, value in headers if name.lower() not in _REPLACED]
+            kept.append((b"cache-control", _cache_control(headers)))
+            kept.append((b"vary", b"authorization, dpop"))
+            kept.extend(self._call.response_headers)
+            message = {**message, "headers": kept}
+        elif self._streams and self._guard.clock.now() >= self._call.token.expires_at:
+            # DPOP-RS-15: what was allowed for five minutes is not told about for an hour
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            raise _StreamEnded("the access token has expired")
+        await self._send(message)
+
+
+def _cache_control(headers: Collection[tuple[bytes, bytes]]) -> bytes:
+    """RSE-9: whatever the application says, except that proxies must not transform an event stream."""
+    transforms = any(name.lower() == b"cache-control" and b"no-transform" in value for name, value in headers)
+    return b"private, no-store, no-transform" if transforms else b"private, no-store"
+
+
+async def _body(headers: Headers, receive: Receive) -> bytes:
+    """The whole body, bounded in size and time.
+
+    Raises:
+        PayloadTooLarge: it is larger than 4 MiB, or says so.
+        RequestTimeout: it is not complete after 15 seconds.
+        _Disconnected: the client went away.
+    """
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and (len(value) > _DIGITS or int(value) > BODY_LIMIT):
+            raise PayloadTooLarge("content-length")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                body: bytes = message.get("body", b"")
+                if len(body) > BODY_LIMIT:
+                    raise PayloadTooLarge("body")
+                return body
+            return await _pieces(message, receive)
+    except TimeoutError:
+        raise RequestTimeout("body") from None
+
+
+async def _pieces(message: Message, receive: Receive) -> bytes:
+    pieces: list[bytes] = []
+    room = BODY_LIMIT
+    while True:
+        if message["type"] != "http.request":
+            raise _Disconnected
+        piece = message.get("body", b"")
+        room -= len(piece)
+        if room < 0:
+            raise PayloadTooLarge("body")
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+        message = await receive()
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The same bytes that were judged, once; then whatever the server says, a disconnect among it."""
+    waiting = True
+
+    async def replayed() -> Message:
+        nonlocal waiting
+        if waiting:
+            waiting = False
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return replayed
+
+
+def _request_id(body: bytes) -> RpcId:
+    try:
+        return parse_message(body).request_id if body else None
+    except ProtocolError:
+        return None
+
+
+def _raw_path(scope: Scope) -> str:
+    """The path as sent where the server tells it; the guard compares URLs, not what an application decodes."""
+    raw = scope.get("raw_path")
+    if raw is None:
+        return str(scope["path"])
+    return bytes(raw).partition(b"?")[0].decode("latin-1")
+
+
+def _peer_certificate(scope: Scope) -> bytes | None:
+    certificate = scope.get("state", {}).get("peer_certificate")
+    return certificate if isinstance(certificate, bytes) else None

@@ -1,0 +1,304 @@
+"""The one orchestration of the kit: check everything about a call, then spend its proof, once and last."""
+
+from __future__ import annotations
+
+import logging
+from typing import ClassVar, Final
+from urllib.parse import urlsplit
+
+from rs_kit.ports import AuthorizedCall, Clock, IssuerKeys, Observer, Refusal, UsedOnce
+from rs_kit.protocol import nonce
+from rs_kit.protocol.access_token import VerifiedAccessToken, present, verify_access_token
+from rs_kit.protocol.challenge import status_of, www_authenticate
+from rs_kit.protocol.confirmation import require_proved
+from rs_kit.protocol.dpop import (
+    NONCE_WINDOW_SECONDS,
+    ProofExpectation,
+    ProofKeys,
+    VerifiedProof,
+    access_token_hash,
+    proof_header,
+    verify_proof,
+)
+from rs_kit.protocol.errors import (
+    InvalidDpopProof,
+    InvalidRequest,
+    InvalidToken,
+    MissingToken,
+    ProtocolError,
+    Unavailable,
+    UnknownMethod,
+    UseDpopNonce,
+)
+from rs_kit.protocol.http import Headers, HttpRequest, credentials
+from rs_kit.protocol.htu import normalise
+from rs_kit.protocol.resource_metadata import ResourceMetadata, metadata_path, metadata_url
+from rs_kit.protocol.routing_headers import check_agreement
+from rs_kit.protocol.tool_policy import RpcMessage, ToolPolicy, parse_message
+
+PROOF_AGE_SECONDS: Final = 60  # DPOP-12
+PROOF_AGE_CEILING: Final = 300
+_AHEAD_SECONDS: Final = 30  # product.md: clocks that run ahead
+_LEEWAY_SECONDS: Final = 10  # AT-12: exp of a token that others issued
+_NONCE_KEY_BYTES: Final = 32
+_TOKENS_KEPT: Final = 4096
+_CHALLENGED: Final = (401, 403)
+# A request without a message (GET and DELETE of older protocol versions) may do what a ping may do.
+_NO_MESSAGE: Final = RpcMessage("ping", None, {}, None)
+
+_logger: Final = logging.getLogger("rs_kit.guard")
+
+
+class UnknownPath(UnknownMethod):
+    """RFC 9110 §15.5.5: nothing is offered at this path; said to authenticated callers only."""
+
+    public: ClassVar[str] = "there is nothing at this address"
+
+
+class TokenCache:
+    """Tokens that verified, by digest, each with the key set that it verified under.
+
+    A token is found only while that set is in force, so that a key that was removed ends its tokens as fast as it
+    ends new ones; its expiry is the caller's check, on every use. Bounded; only verified tokens get in.
+    """
+
+    __slots__ = ("_entries", "_limit")
+
+    def __init__(self, limit: int = _TOKENS_KEPT) -> None:
+        self._entries: dict[str, tuple[VerifiedAccessToken, object]] = {}
+        self._limit = limit
+
+    def get(self, digest: str, keys: object) -> VerifiedAccessToken | None:
+        """The token, if it verified under exactly this key set."""
+        entry = self._entries.get(digest)
+        if entry is None or entry[1] is not keys:
+            return None
+        return entry[0]
+
+    def remember(self, digest: str, token: VerifiedAccessToken, keys: object) -> None:
+        """Keep a verified token; the oldest makes room."""
+        if len(self._entries) >= self._limit and digest not in self._entries:
+            del self._entries[next(iter(self._entries))]
+        self._entries[digest] = (token, keys)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class Address:
+    """Where a resource is, for its callers: from configuration, never from Host or X-Forwarded-* (DPOP-11, XPA-10).
+
+    Raises:
+        ValueError: the URL has a query (PRM-2), or is no URL that a request could have.
+    """
+
+    __slots__ = ("_htu", "_origin", "metadata_path", "metadata_url", "path")
+
+    def __init__(self, resource: str) -> None:
+        if "?" in resource:
+            raise ValueError("resource must not have a query")  # an ASGI path has none to compare with
+        parts = urlsplit(resource)
+        self.path = parts.path or "/"
+        self.metadata_path = metadata_path(resource)
+        self.metadata_url = metadata_url(resource)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._htu = normalise(resource)
+
+    def htu(self, path: str) -> str:
+        """What a proof for this path must name, in normal form.
+
+        Raises:
+            InvalidRequest: no path of a URL.
+        """
+        if path == self.path:
+            return self._htu
+        try:
+            return normalise(self._origin + path)
+        except ValueError:
+            raise InvalidRequest("path is no URI path") from None
+
+
+class Guard:
+    """Admits a call to one protected resource, or refuses it.
+
+    Args:
+        resource: the URL that clients call and the audience of their tokens, exactly (PRM-8).
+        issuer: the one authorization server whose tokens are accepted.
+        keys: that issuer's keys.
+        used_once: the replay store, shared by every worker that serves this resource.
+        tools: the scopes of each tool; what is not listed is refused.
+        nonce_key: 32 secret bytes, the same in every worker; None switches nonces off.
+        clock: the time.
+        observer: told once about every decision.
+        proof_age_seconds: how old a proof may be; at most 300.
+        resource_name: for people, in the metadata.
+
+    Raises:
+        ValueError: a combination that would not be safe, or does not fit together.
+    """
+
+    def __init__(  # noqa: PLR0913 - the ports of the kit's one orchestration, named at every call
+        self,
+        *,
+        resource: str,
+        issuer: str,
+        keys: IssuerKeys,
+        used_once: UsedOnce,
+        tools: ToolPolicy,
+        nonce_key: bytes | None,
+        clock: Clock,
+        observer: Observer,
+        proof_age_seconds: int = PROOF_AGE_SECONDS,
+        resource_name: str | None = None,
+    ) -> None:
+        if keys.issuer != issuer:
+            raise ValueError("keys are of another issuer")
+        if nonce_key is not None and len(nonce_key) < _NONCE_KEY_BYTES:
+            raise ValueError(f"nonce_key needs {_NONCE_KEY_BYTES} bytes")
+        if not 0 < proof_age_seconds <= PROOF_AGE_CEILING:
+            raise ValueError(f"proof_age_seconds must be at most {PROOF_AGE_CEILING} (DPOP-12)")
+        self.metadata = ResourceMetadata(
+            resource=resource, authorization_servers=(issuer,), scopes_supported=tools.base, resource_name=resource_name
+        )
+        self.address = Address(resource)
+        self.clock = clock
+        self._resource = resource
+        self._issuer = issuer
+        self._keys = keys
+        self._used_once = used_once
+        self._tools = tools
+        self._nonce_key = nonce_key
+        self._observer = observer
+        self._proof_age_seconds = proof_age_seconds
+        self._tokens = TokenCache()
+        self._proof_keys = ProofKeys()
+
+    async def admit(self, request: HttpRequest) -> AuthorizedCall:
+        """Every check, in the order of RSV-1; the proof is spent last, so a call that fails spends nothing.
+
+        Raises:
+            ProtocolError: the refusal, already told to the observer; `challenge` says what the caller needs.
+        """
+        token: VerifiedAccessToken | None = None
+        try:
+            now = self.clock.now()
+            presented = _dpop_token(request)
+            digest = access_token_hash(presented)
+            token = await self._verified(presented, digest, now)
+            proof = self._proved(request, presented, token, now)
+            message = self._allowed(request, token)
+            if not await self._used_once.take(self._resource, proof.replay_digest, until=proof.replay_until, now=now):
+                raise InvalidDpopProof("replayed")
+            call = AuthorizedCall(
+                token=token,
+                resource=self._resource,
+                rpc_method=message.method if message is not _NO_MESSAGE else None,
+                target=message.target,
+                response_headers=self._nonce_header(proof.jkt, now),
+            )
+            self._observer.admitted(call)
+        except ProtocolError as error:
+            self.refused(error, request, token)
+            raise
+        except Exception as error:
+            # a port of somebody else's that broke its promise: fail closed, and say where (RSE-10)
+            unavailable = Unavailable(f"unexpected {type(error).__name__}")
+            unavailable.__cause__ = error
+            self.refused(unavailable, request, token)
+            raise unavailable from error
+        return call
+
+    def refused(self, error: ProtocolError, request: HttpRequest, token: VerifiedAccessToken | None = None) -> None:
+        """Tell the observer of a refusal; for faces of the kit that refuse before a call reaches `admit`."""
+        try:
+            self._observer.refused(
+                Refusal(error=error, http_method=request.method, path=request.target_path, token=token)
+            )
+        except Exception:
+            _logger.exception("the observer failed; the refusal stands")
+
+    def challenge(self, error: ProtocolError) -> Headers:
+        """The headers that tell a refused caller what to do: WWW-Authenticate, and a nonce where one helps."""
+        if status_of(error) not in _CHALLENGED:
+            return ()
+        value = www_authenticate(error, resource_metadata=self.address.metadata_url, scope=self._tools.base)
+        headers: Headers = ((b"www-authenticate", value.encode("ascii")),)
+        if isinstance(error, UseDpopNonce):
+            return headers + self._nonce_header(error.jkt, self.clock.now())
+        if isinstance(error, MissingToken):
+            # RFC 9449 §8.2 lets us send one early: the first proof can carry it and saves a round trip
+            return headers + self._nonce_header(None, self.clock.now())
+        return headers
+
+    async def _verified(self, presented: str, digest: str, now: int) -> VerifiedAccessToken:
+        """The token, verified now or before under the same keys (RSV-1 steps 3 to 7)."""
+        keys = self._keys.current()
+        known = None if keys is None else self._tokens.get(digest, keys)
+        if known is not None and known.expires_at + _LEEWAY_SECONDS > now:
+            return known
+        unverified = present(presented)
+        keys = await self._keys.keys(unverified.kid)
+        token = verify_access_token(
+            unverified,
+            keys=keys,
+            issuer=self._issuer,
+            audience=self._resource,
+            now=now,
+            leeway_seconds=_LEEWAY_SECONDS,
+        )
+        if token.confirmation is None or token.confirmation.jkt is None:
+            raise InvalidToken("the token is not bound to a DPoP key")  # RSV-2, DPOP-RS-8
+        self._tokens.remember(digest, token, keys)
+        return token
+
+    def _proved(self, request: HttpRequest, presented: str, token: VerifiedAccessToken, now: int) -> VerifiedProof:
+        """The caller holds the keys that the token is bound to (RSV-1 step 9)."""
+        proof = proof_header(request.headers)
+        if proof is None:
+            raise InvalidDpopProof("no proof", "a DPoP proof is required")
+        expect = ProofExpectation(
+            method=request.method,
+            htu=self.address.htu(request.target_path),
+            now=now,
+            max_age_seconds=self._proof_age_seconds,
+            max_future_seconds=_AHEAD_SECONDS,
+            nonce_key=self._nonce_key,
+            access_token=presented,
+        )
+        verified = verify_proof(proof, expect=expect, keys=self._proof_keys)
+        if token.confirmation is None:
+            raise InvalidToken("the token is bound to nothing")
+        require_proved(token.confirmation, jkt=verified.jkt, certificate=request.peer_certificate)
+        return verified
+
+    def _allowed(self, request: HttpRequest, token: VerifiedAccessToken) -> RpcMessage:
+        """The token's scopes cover what the body asks for (RSV-1 step 10)."""
+        if request.target_path != self.address.path:
+            raise UnknownPath("not the resource")
+        if request.method != "POST":
+            if request.body:
+                raise InvalidRequest("a body where none belongs")
+            self._tools.check(_NO_MESSAGE, token.scope)
+            return _NO_MESSAGE
+        message = parse_message(request.body)
+        self._tools.check(message, token.scope)
+        check_agreement(request.headers, message)
+        return message
+
+    def _nonce_header(self, jkt: str | None, now: int) -> Headers:
+        if self._nonce_key is None:
+            return ()
+        fresh = nonce.issue(self._nonce_key, now=now, jkt=jkt, window_seconds=NONCE_WINDOW_SECONDS)
+        return ((b"dpop-nonce", fresh.encode("ascii")),)
+
+
+def _dpop_token(request: HttpRequest) -> str:
+    """The token of the one scheme that we accept."""
+    offered = credentials(request.headers)
+    if offered is None:
+        raise MissingToken("no credentials")
+    if offered.scheme == "dpop":
+        return offered.token
+    if offered.scheme == "bearer":
+        raise InvalidToken("a token under the Bearer scheme")  # RFC 9449 §7.2, DPOP-RS-6
+    raise MissingToken("credentials of another scheme")
