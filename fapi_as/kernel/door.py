@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Final, TypeVar
 
 from fapi_as.kernel.messages import Answer, EndpointRequest, EndpointResponse, Json, Page, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
@@ -14,6 +14,7 @@ from fapi_as.protocol.decisions import Decision, Refuse, recorded_refusal
 from fapi_as.protocol.errors import (
     InvalidClient,
     MethodNotAllowed,
+    NotFound,
     ProtocolError,
     StorageUnavailable,
     TooManyRequests,
@@ -21,6 +22,7 @@ from fapi_as.protocol.errors import (
     status_of,
 )
 
+Outcome = TypeVar("Outcome")
 RenderPage = Callable[[Page | SeeOther, EndpointRequest], EndpointResponse]
 
 _logger: Final = logging.getLogger("fapi_as.door")
@@ -55,24 +57,48 @@ async def answer(
     context: Context, endpoint: Endpoint, request: EndpointRequest, *, render_page: RenderPage
 ) -> EndpointResponse:
     """Run one endpoint; whatever happens, there is an answer and at most one fact about a refusal."""
-    try:
-        outcome = await _run(context, endpoint, request)
-    except ProtocolError as error:
-        outcome = error
-    except Exception:
-        # a defect of ours: fail closed with the one declared 5xx; the log names the place, the peer learns nothing
-        _logger.exception("endpoint failed", extra={"correlation_id": request.correlation_id})
-        outcome = StorageUnavailable("unexpected error")
+    outcome = await _settled(request, _run(context, endpoint, request))
     if isinstance(outcome, ProtocolError):
-        return _render_error(context, endpoint, request, outcome, render_page)
+        headers = _error_headers(context, endpoint, request, outcome)
+        return _render_error(endpoint.face, request, outcome, headers, render_page)
     if isinstance(outcome, Json):
         return _render_json(outcome)
     return render_page(outcome, request)
 
 
+async def refuse(
+    context: Context, endpoint: Endpoint, request: EndpointRequest, error: ProtocolError, *, render_page: RenderPage
+) -> EndpointResponse:
+    """Answer a request that was refused before its endpoint saw it: too large, too slow, not readable."""
+    settled = await _settled(request, _record(context, request, error))
+    headers = _error_headers(context, endpoint, request, settled)
+    return _render_error(endpoint.face, request, settled, headers, render_page)
+
+
+def absent(face: Face, request: EndpointRequest, *, render_page: RenderPage) -> EndpointResponse:
+    """Answer a request for an address where there is nothing; no tenant is concerned, so nothing is recorded."""
+    return _render_error(face, request, NotFound("no such path"), (), render_page)
+
+
+async def _settled(request: EndpointRequest, outcome: Coroutine[None, None, Outcome]) -> Outcome | ProtocolError:
+    try:
+        return await outcome
+    except ProtocolError as error:
+        return error
+    except Exception:
+        # a defect of ours: fail closed with the one declared 5xx; the log names the place, the peer learns nothing
+        _logger.exception("endpoint failed", extra={"correlation_id": request.correlation_id})
+        return StorageUnavailable("unexpected error")
+
+
+async def _record(context: Context, request: EndpointRequest, error: ProtocolError) -> ProtocolError:
+    await context.store.commit(recorded_refusal(error), request.stamp)
+    return error
+
+
 async def _run(context: Context, endpoint: Endpoint, request: EndpointRequest) -> Answer | ProtocolError:
     try:
-        handler = endpoint.methods.get(request.method)
+        handler = endpoint.methods.get("GET" if _is_head_of_document(endpoint, request) else request.method)
         if handler is None:
             return MethodNotAllowed("method")
         return await handler(context, request)
@@ -82,8 +108,12 @@ async def _run(context: Context, endpoint: Endpoint, request: EndpointRequest) -
         raise
     except ProtocolError as error:
         # a refusal before any decision is committed like every other: one path, one fact
-        await context.store.commit(recorded_refusal(error), request.stamp)
-        return error
+        return await _record(context, request, error)
+
+
+def _is_head_of_document(endpoint: Endpoint, request: EndpointRequest) -> bool:
+    # RFC 9110 §9.3.2: HEAD is GET without content; not on pages, where a link preview would begin an interaction
+    return request.method == "HEAD" and endpoint.face is Face.PROTOCOL
 
 
 def _render_json(answer_: Json) -> EndpointResponse:
@@ -99,10 +129,13 @@ def _render_json(answer_: Json) -> EndpointResponse:
 
 
 def _render_error(
-    context: Context, endpoint: Endpoint, request: EndpointRequest, error: ProtocolError, render_page: RenderPage
+    face: Face,
+    request: EndpointRequest,
+    error: ProtocolError,
+    headers: tuple[tuple[str, str], ...],
+    render_page: RenderPage,
 ) -> EndpointResponse:
-    headers = _error_headers(context, endpoint, request, error)
-    if endpoint.face is Face.PAGE:
+    if face is Face.PAGE:
         page = Page(
             template="error.html",
             status=status_of(error),
@@ -123,7 +156,8 @@ def _error_headers(
     context: Context, endpoint: Endpoint, request: EndpointRequest, error: ProtocolError
 ) -> tuple[tuple[str, str], ...]:
     if isinstance(error, MethodNotAllowed):
-        return (("Allow", ", ".join(sorted(endpoint.methods))),)
+        documents = {"HEAD"} if endpoint.face is Face.PROTOCOL and "GET" in endpoint.methods else set()
+        return (("Allow", ", ".join(sorted(endpoint.methods.keys() | documents))),)
     if isinstance(error, UseDpopNonce):
         return nonce_headers(context, error.jkt, request.now)
     if isinstance(error, InvalidClient) and any(name == b"authorization" for name, _ in request.headers):

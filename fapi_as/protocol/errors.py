@@ -22,9 +22,11 @@ __all__ = [
     "PayloadTooLarge",
     "ProtocolError",
     "RequestNotSupported",
+    "RequestTimeout",
     "StorageUnavailable",
     "TooManyRequests",
     "UnauthorizedClient",
+    "UnsupportedContentEncoding",
     "UnsupportedGrantType",
     "UnsupportedResponseType",
     "UseDpopNonce",
@@ -137,6 +139,20 @@ class PayloadTooLarge(ProtocolError):
     public: ClassVar[str] = "the request body is too large"
 
 
+class RequestTimeout(ProtocolError):
+    """RFC 9110 §15.5.9: the body came too slowly."""
+
+    error: ClassVar[str] = "invalid_request"
+    public: ClassVar[str] = "the request body came too slowly"
+
+
+class UnsupportedContentEncoding(ProtocolError):
+    """RFC 9110 §15.5.16: a compressed body is not opened."""
+
+    error: ClassVar[str] = "invalid_request"
+    public: ClassVar[str] = "the request body must not be compressed"
+
+
 class TooManyRequests(ProtocolError):
     """RFC 6585 §4."""
 
@@ -155,7 +171,9 @@ _STATUS: Final[dict[type[ProtocolError], int]] = {
     InvalidClient: 401,  # RFC 6749 §5.2 and product.md: 401 for every method of client authentication
     NotFound: 404,
     MethodNotAllowed: 405,
+    RequestTimeout: 408,
     PayloadTooLarge: 413,
+    UnsupportedContentEncoding: 415,
     TooManyRequests: 429,
     StorageUnavailable: 503,
 }
