@@ -114,7 +114,7 @@ def _claim(mark: pytest.Mark) -> Claim:
 def _problem(mark: pytest.Mark, claim: Claim, *, known: Any) -> str | None:
     _, identifier, direction = claim
     if identifier not in known:
-        return f"{mark.name} {identifier or mark.args!r} is not in docs/requirements"
+        return f"{mark.name} {identifier or repr(mark.args)} is not in docs/requirements"
     if mark.name == "attack":
         return f"attack {identifier} takes no {sorted(mark.kwargs)}" if mark.kwargs else None
     if direction not in DIRECTIONS or set(mark.kwargs) != {"proves"}:
