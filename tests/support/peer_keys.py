@@ -1,4 +1,4 @@
-"""Keys of a peer, made and used with bare `cryptography`: the second opinion on everything that rs_kit signs or verifies."""
+"""Keys of a peer, on bare `cryptography`: the second opinion on all that rs_kit signs or verifies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def compact(header: Any, payload: Any, signature: bytes) -> str:
 
 
 @lru_cache(maxsize=8)
-def _rsa(bits: int, index: int) -> rsa.RSAPrivateKey:  # noqa: ARG001 - different keys of one size
+def _rsa(bits: int, index: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 
@@ -135,9 +135,7 @@ class PeerKey:
             der = encode_dss_signature(int.from_bytes(octets[:32], "big"), int.from_bytes(octets[32:], "big"))
             public.verify(der, message.encode(), ec.ECDSA(SHA256()))
         elif isinstance(public, rsa.RSAPublicKey):
-            public.verify(
-                octets, message.encode(), padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=32), SHA256()
-            )
+            public.verify(octets, message.encode(), padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=32), SHA256())
         else:
             public.verify(octets, message.encode())
         return True
