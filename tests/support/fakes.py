@@ -94,7 +94,7 @@ class PlainPasswords:
         return password_hash == self.hash(password)
 
 
-def context(  # noqa: PLR0913 - each part can be replaced by name
+def context(
     store: MemoryStore | None = None,
     *,
     policy: Policy | None = None,
