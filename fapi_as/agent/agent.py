@@ -101,10 +101,12 @@ class Agent:
                 return
             self._tokens = None
         scope = self._scope(need, metadata)
-        yield from self._obtain(identity, scope)
-        if need.reason is Reason.SCOPE and self._tokens is not None:
-            # MCP CL15: what was asked for and not given is not asked for again and again
-            self._not_granted |= frozenset(scope) - frozenset(self._tokens.scope)
+        try:
+            yield from self._obtain(identity, scope)
+        finally:
+            if need.reason is Reason.SCOPE and self._tokens is not None:
+                # MCP CL15: what was asked for and not given, or denied, is not asked for again and again
+                self._not_granted |= frozenset(scope) - frozenset(self._tokens.scope)
 
     def _is_resource(self, url: str) -> bool:
         try:

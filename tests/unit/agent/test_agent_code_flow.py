@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from fapi_as import agent as agent_package
+from fapi_as.agent.errors import AuthorizationDenied
 from fapi_as.agent.settings import GrantType
 from fapi_as.agent.steps import Answer, Request
 from tests.support.agent_peer import (
@@ -422,6 +423,21 @@ def test_a_scope_that_was_not_given_is_not_asked_for_again() -> None:
         peer.resource_answers.clear()
 
     assert len(peer.visited) == 2
+
+
+def test_a_scope_that_the_person_denied_is_not_asked_for_again() -> None:
+    peer, agent = Peer(), agent_of()
+    run_call(agent, peer)
+    held = agent.tokens
+    peer.response = {"code": None, "error": "access_denied"}
+    peer.resource_answers = [insufficient("payments:write")]
+    with pytest.raises(AuthorizationDenied):
+        run_call(agent, peer)
+
+    peer.resource_answers = [insufficient("payments:write")]
+    assert run_call(agent, peer).status == 403
+    assert len(peer.visited) == 2
+    assert agent.tokens is held
 
 
 def test_a_scope_that_is_there_already_is_not_asked_for() -> None:
