@@ -5,7 +5,7 @@ The MCP application is built without authentication of its own and wrapped: `pro
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, Final
 
 from mcp.server.auth.middleware.auth_context import auth_context_var, get_access_token
@@ -56,7 +56,7 @@ class McpIdentity:
             auth_context_var.reset(reset)
 
 
-def second_line(tools: ToolPolicy) -> Callable[[Any, Callable[[Any], Awaitable[Any]]], Awaitable[Any]]:
+def second_line(tools: ToolPolicy) -> Callable[[Any, Callable[[Any], Awaitable[Any]]], Coroutine[Any, Any, Any]]:
     """The same policy once more inside the SDK, after its own parsing: `MCPServer(name, middleware=[second_line(p)])`.
 
     It cannot send HTTP 403, so it is no substitute for the guard; it holds when the application is mounted without.
