@@ -57,13 +57,11 @@ async def answer(
     context: Context, endpoint: Endpoint, request: EndpointRequest, *, render_page: RenderPage
 ) -> EndpointResponse:
     """Run one endpoint; whatever happens, there is an answer and at most one fact about a refusal."""
-    outcome = await _settled(request, _run(context, endpoint, request))
+    outcome = await _settled(request, _rendered(context, endpoint, request, render_page))
     if isinstance(outcome, ProtocolError):
         headers = _error_headers(context, endpoint, request, outcome)
         return _render_error(endpoint.face, request, outcome, headers, render_page)
-    if isinstance(outcome, Json):
-        return _render_json(outcome)
-    return render_page(outcome, request)
+    return outcome
 
 
 async def refuse(
@@ -89,6 +87,15 @@ async def _settled(request: EndpointRequest, outcome: Coroutine[None, None, Outc
         # a defect of ours: fail closed with the one declared 5xx; the log names the place, the peer learns nothing
         _logger.exception("endpoint failed", extra={"correlation_id": request.correlation_id})
         return StorageUnavailable("unexpected error")
+
+
+async def _rendered(
+    context: Context, endpoint: Endpoint, request: EndpointRequest, render_page: RenderPage
+) -> EndpointResponse | ProtocolError:
+    outcome = await _run(context, endpoint, request)
+    if isinstance(outcome, ProtocolError):
+        return outcome
+    return _render_json(outcome) if isinstance(outcome, Json) else render_page(outcome, request)
 
 
 async def _record(context: Context, request: EndpointRequest, error: ProtocolError) -> ProtocolError:

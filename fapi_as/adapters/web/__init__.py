@@ -1,0 +1,1 @@
+"""The web side: bytes to `EndpointRequest`, `EndpointResponse` to bytes, pages and their layout."""

@@ -1,0 +1,73 @@
+"""From ASGI to `EndpointRequest`: raw bytes and ordered pairs, within limits of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+from fapi_as.adapters.web.asgi import Receive, Scope
+from fapi_as.kernel.messages import EndpointRequest
+from fapi_as.protocol.errors import PayloadTooLarge, RequestTimeout, UnsupportedContentEncoding
+from fapi_as.protocol.profile import REQUEST_BODY_LIMIT
+
+BODY_TIME_LIMIT: Final = timedelta(seconds=15)  # HTT-16 of the attack catalogue
+PEER_CERTIFICATE: Final = "peer_certificate"  # where the listener leaves it, in scope["state"]
+
+
+class Disconnected(Exception):
+    """The peer went away before its request was whole; there is nobody to answer."""
+
+
+def endpoint_request(scope: Scope, *, path: str, now: int, correlation_id: str, body: bytes = b"") -> EndpointRequest:
+    """What an endpoint sees of a request; nothing in it is merged, decoded or taken from `Host`."""
+    client = scope.get("client")
+    return EndpointRequest(
+        method=scope["method"],
+        path=path,
+        query_string=scope["query_string"],
+        headers=tuple((bytes(name), bytes(value)) for name, value in scope["headers"]),
+        body=body,
+        now=now,
+        correlation_id=correlation_id,
+        source=client[0] if client else "unknown",
+        peer_certificate=scope.get("state", {}).get(PEER_CERTIFICATE),
+    )
+
+
+def judge_body(scope: Scope) -> None:
+    """Refuse a body by its head alone, before a byte of it is read.
+
+    Raises:
+        PayloadTooLarge: it is declared larger than we read.
+        UnsupportedContentEncoding: it is compressed.
+    """
+    for name, value in scope["headers"]:
+        if name == b"content-length" and (not value.isdigit() or int(value) > REQUEST_BODY_LIMIT):
+            raise PayloadTooLarge("declared length")
+        if name == b"content-encoding" and value.strip().lower() != b"identity":
+            raise UnsupportedContentEncoding("content encoding")
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The whole body.
+
+    Raises:
+        PayloadTooLarge: it is larger than we read.
+        RequestTimeout: it did not come in time.
+        Disconnected: it will never come.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIME_LIMIT.total_seconds()):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Disconnected
+                body += message.get("body", b"")
+                if len(body) > REQUEST_BODY_LIMIT:
+                    raise PayloadTooLarge("actual length")
+                if not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        raise RequestTimeout("slow body") from None
