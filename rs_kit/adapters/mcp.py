@@ -5,12 +5,13 @@ The MCP application is built without authentication of its own and wrapped: `pro
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 from mcp.server.auth.middleware.auth_context import auth_context_var, get_access_token
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
+from mcp.server.context import ServerMiddleware
 from mcp.shared.exceptions import MCPError
 from starlette.authentication import AuthCredentials
 
@@ -56,7 +57,7 @@ class McpIdentity:
             auth_context_var.reset(reset)
 
 
-def second_line(tools: ToolPolicy) -> Callable[[Any, Callable[[Any], Awaitable[Any]]], Coroutine[Any, Any, Any]]:
+def second_line(tools: ToolPolicy) -> ServerMiddleware[Any]:
     """The same policy once more inside the SDK, after its own parsing: `MCPServer(name, middleware=[second_line(p)])`.
 
     It cannot send HTTP 403, so it is no substitute for the guard; it holds when the application is mounted without.
