@@ -95,9 +95,13 @@ class SqliteWriter:
         self._open_connection = open_connection
         self._queue_limit = queue_limit
         self._batch_limit = batch_limit
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
+        self._arriving: list[_Waiting] = []  # of this turn of the event loop
+        self._unanswered = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._is_open = True  # this and the next two: the writer thread's own
+        self._waiting: list[_Waiting] = []
         self._connection: sqlite3.Connection | None = open_connection()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
@@ -112,48 +116,71 @@ class SqliteWriter:
         """
         if self._closed:
             raise WriterUnavailable("the writer is closed")
-        if self._queue.qsize() >= self._queue_limit:
+        if self._unanswered >= self._queue_limit:
             raise WriterUnavailable("too many units are waiting")
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = self._loop.create_future()
-        self._queue.put((unit, future))
+        if not self._arriving:
+            # one hand-over for everybody who arrives in this turn of the loop
+            self._loop.call_soon(self._hand_over)
+        self._arriving.append((unit, future))
+        self._unanswered += 1
         return future
+
+    def _hand_over(self) -> None:
+        if self._arriving:
+            self._queue.put(self._arriving)
+            self._arriving = []
+
+    def _settle(self, outcomes: list[_Outcome]) -> None:
+        self._unanswered -= len(outcomes)
+        for future, result, error in outcomes:
+            if future.done():  # its caller went away
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
 
     async def close(self) -> None:
         """Commit what is waiting, then end the thread and close the connection."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
     # --- below this line: the writer thread
 
     def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch = [first]
-            self._fill(batch, self._batch_limit)
-            self._answer(self._outcomes(batch))
+        while self._is_open or self._waiting:
+            self._receive(block=not self._waiting)
+            batch = self._waiting[: self._batch_limit]
+            del self._waiting[: self._batch_limit]
+            if batch:
+                self._answer(self._outcomes(batch))
         self._disconnect()
 
-    def _fill(self, batch: list[_Waiting], limit: int) -> None:
-        """Add what is waiting already."""
+    def _receive(self, *, block: bool) -> None:
+        """Take over what has been handed over; with `block`, wait for it."""
         with contextlib.suppress(queue.Empty):
-            while len(batch) < limit:
-                waiting = self._queue.get_nowait()
-                if waiting is None:  # always the last one: leave it for `_run`
-                    self._queue.put(None)
-                    return
-                batch.append(waiting)
+            while self._is_open:
+                arrived = self._queue.get(block=block)
+                self._is_open = arrived is not None
+                self._waiting.extend(arrived or ())
+                block = False
 
     def _outcomes(self, batch: list[_Waiting]) -> list[_Outcome]:
         try:
             connection = self._connection = self._connection or self._open_connection()
             connection.execute("BEGIN IMMEDIATE")  # a plain BEGIN ignores the busy timeout when it starts to write
         except Exception as error:  # noqa: BLE001 - whatever it is, callers must be answered and the thread must live
-            # whoever queued behind a locked database has waited as long: one time-out answers all of them
-            self._fill(batch, self._queue.qsize() + len(batch))
-            return self._lost(batch, error)
+            # whoever queued behind a locked database has waited, too: one time-out answers all of them
+            self._receive(block=False)
+            lost = [*batch, *self._waiting]
+            self._waiting.clear()
+            return self._lost(lost, error)
         try:
             outcomes = [_run_unit(connection, unit, future) for unit, future in batch]
             connection.execute("COMMIT")
@@ -176,7 +203,7 @@ class SqliteWriter:
     def _answer(self, outcomes: list[_Outcome]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(_settle, outcomes)
+                self._loop.call_soon_threadsafe(self._settle, outcomes)
 
 
 def _run_unit(
@@ -195,13 +222,3 @@ def _run_unit(
         return future, None, error
     connection.execute("RELEASE unit")
     return future, result, None
-
-
-def _settle(outcomes: list[_Outcome]) -> None:
-    for future, result, error in outcomes:
-        if future.done():  # its caller went away
-            continue
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)

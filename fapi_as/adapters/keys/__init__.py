@@ -1,0 +1,1 @@
+"""Keys: what is sealed at rest, and what signs."""

@@ -1,0 +1,119 @@
+"""One process's way to the database: a writer thread, a read-only connection, and a Store per tenant."""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import partial
+from typing import Final, Self, TypeVar
+
+from fapi_as.adapters.store.effects import Effects
+from fapi_as.adapters.store.janitor import Janitor
+from fapi_as.adapters.store.location import UnusableDatabase, path_of
+from fapi_as.adapters.store.reading import Reader, SqliteReading
+from fapi_as.adapters.store.sealed_payload import Seal
+from fapi_as.adapters.store.tables import REVISION
+from fapi_as.protocol.audit_events import Stamp
+from fapi_as.protocol.decisions import Decision
+from fapi_as.protocol.errors import StorageUnavailable
+from rs_kit.adapters.sqlite_writer import SqliteWriter, Transaction, Unit, WriterUnavailable, connect
+
+_Result = TypeVar("_Result")
+_REVISION: Final = "SELECT version_num FROM alembic_version"
+
+
+class SqliteStore:
+    """The Store port of one tenant."""
+
+    def __init__(self, tenant: str, writer: SqliteWriter, reader: Reader, seal: Seal) -> None:
+        self._writer = writer
+        self._effects = Effects(tenant, seal)
+        self._reading = SqliteReading(tenant, reader, seal)
+
+    @property
+    def reading(self) -> SqliteReading:
+        """The reads of this tenant."""
+        return self._reading
+
+    async def commit(self, decision: Decision, stamp: Stamp) -> Decision:
+        """Apply a decision in one transaction and give the decision that came true.
+
+        A caller that is cancelled leaves the decision to come true or not, whole and without it.
+
+        Raises:
+            StorageUnavailable: nothing was changed.
+            UndeclaredLoss: an effect lost for which the decision names no refusal; nothing was changed.
+        """
+        try:
+            return await self._writer.submit(partial(_settle, self._effects, decision, stamp))
+        except WriterUnavailable as error:
+            raise StorageUnavailable(f"write: {error.detail}") from error
+
+
+def _settle(effects: Effects, decision: Decision, stamp: Stamp, transaction: Transaction) -> Decision:
+    return effects.settle(transaction, decision, stamp)
+
+
+class Database:
+    """One per process; the parent has migrated before."""
+
+    def __init__(self, writer: SqliteWriter, reader: Reader, seal: Seal) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._seal = seal
+        self.janitor = Janitor(self.run)
+
+    @classmethod
+    def open(cls, url: str, *, sealing: Seal) -> Self:
+        """Open a migrated database; the event loop that first commits is the one it serves.
+
+        Raises:
+            UnsupportedDatabase: another engine than SQLite in a file.
+            UnusableDatabase: missing, unreadable, damaged, or of another schema than this version's.
+        """
+        path = path_of(url)
+        reader = Reader(path)
+        try:
+            revision = reader.one(_REVISION, ())
+            if revision != (REVISION,):
+                reader.close()
+                found = "none" if revision is None else revision[0]
+                raise UnusableDatabase(f"the database {path} has schema {found}, this version needs {REVISION}")
+            writer = SqliteWriter(partial(connect, path))
+        except (StorageUnavailable, sqlite3.Error) as error:
+            reader.close()
+            reason = error.detail if isinstance(error, StorageUnavailable) else error
+            raise UnusableDatabase(f"the database {path} cannot be opened: {reason}") from None
+        return cls(writer, reader, sealing)
+
+    def store(self, tenant: str) -> SqliteStore:
+        """The Store of one tenant; ask once, it keeps the tenant's parsed clients."""
+        return SqliteStore(tenant, self._writer, self._reader, self._seal)
+
+    async def run(self, unit: Unit[_Result]) -> _Result:
+        """Run a unit on the writer thread, durably.
+
+        Raises:
+            StorageUnavailable: nothing was kept.
+        """
+        try:
+            return await self._writer.submit(unit)
+        except WriterUnavailable as error:
+            raise StorageUnavailable(f"write: {error.detail}") from error
+
+    async def check(self) -> None:
+        """Read and write nothing, to see that both work.
+
+        Raises:
+            StorageUnavailable: one of them does not.
+        """
+        self._reader.one(_REVISION, ())
+        await self.run(_nothing)
+
+    async def close(self) -> None:
+        """Commit what is waiting, then close."""
+        await self._writer.close()
+        self._reader.close()
+
+
+def _nothing(_: Transaction) -> None:
+    return None

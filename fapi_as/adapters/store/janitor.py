@@ -1,0 +1,94 @@
+"""Deletes what has expired, in small batches between the decisions of others, by one worker at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from functools import cache, partial
+from typing import Final, Protocol
+
+from sqlalchemy import bindparam, delete, or_, select, tuple_
+from sqlmodel import SQLModel
+
+from fapi_as.adapters.store import tables
+from fapi_as.adapters.store.statements import insert_of, table_of, text_of
+from rs_kit.adapters.sqlite_writer import Transaction, Unit
+
+_CHORE: Final = "janitor"
+_BATCH: Final = 500  # rows in one transaction, a few milliseconds
+_GRACE_SECONDS: Final = 60  # a clock that is set back a little does not meet a replay that was forgotten already
+_EXPIRING: Final[tuple[tuple[type[SQLModel], str], ...]] = (
+    (tables.Once, "until"),
+    (tables.Handle, "delete_after"),
+    (tables.Tried, "delete_after"),
+    (tables.Authorization, "expires_at"),
+    (tables.SigningKey, "gone_from"),
+)
+
+
+class Run(Protocol):
+    """Runs a unit on the writer thread."""
+
+    def __call__(self, unit: Unit[int], /) -> Awaitable[int]:
+        """Raises StorageUnavailable when nothing was kept."""
+        ...
+
+
+class Janitor:
+    """Sweeps the file, whatever the tenant.
+
+    Args:
+        run: runs one unit on the writer thread.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    async def sweep(self, holder: str, now: int, *, lease_seconds: int = 120) -> int | None:
+        """Delete every expired row; None when another worker leads.
+
+        Args:
+            holder: names this worker, the same at every call.
+            now: the time; rows that ended more than a minute before go.
+            lease_seconds: how long this worker leads; sweep again before that.
+
+        Raises:
+            StorageUnavailable: the store cannot be written now; what was deleted stays deleted.
+        """
+        if not await self._run(partial(_lead, holder, now, now + lease_seconds)):
+            return None
+        swept = 0
+        for model, column in _EXPIRING:
+            deleted = _BATCH
+            while deleted == _BATCH:
+                deleted = await self._run(partial(_delete, _sweep_text(model, column), now - _GRACE_SECONDS))
+                swept += deleted
+        return swept
+
+
+def _lead(holder: str, now: int, until: int, transaction: Transaction) -> int:
+    return transaction.execute(_lease_text(), (_CHORE, holder, until, now)).rowcount
+
+
+def _delete(text: str, before: int, transaction: Transaction) -> int:
+    return transaction.execute(text, (before, _BATCH)).rowcount
+
+
+@cache
+def _sweep_text(model: type[SQLModel], column: str) -> str:
+    table = table_of(model)
+    row = tuple_(*table.primary_key.columns)
+    expired = select(*table.primary_key.columns).where(table.c[column] < bindparam("before")).limit(bindparam("limit"))
+    return text_of(delete(table).where(row.in_(expired)), "before", "limit")
+
+
+@cache
+def _lease_text() -> str:
+    lease = table_of(tables.Lease)
+    names = ("chore", "holder", "until")
+    row = insert_of(tables.Lease, names)
+    taken = row.on_conflict_do_update(
+        index_elements=[lease.c.chore],
+        set_={"holder": row.excluded.holder, "until": row.excluded.until},
+        where=or_(lease.c.holder == row.excluded.holder, lease.c.until < bindparam("now")),
+    )
+    return text_of(taken, *names, "now")

@@ -1,0 +1,193 @@
+"""What `load` asks: hot reads run inline on a read-only connection, a few microseconds each."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from fapi_as.adapters.store.sealed_payload import BrokenSeal, Seal, associated_data
+from fapi_as.adapters.store.statements import statements
+from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.client_metadata import parse_client
+from fapi_as.protocol.effects import HandleKind
+from fapi_as.protocol.errors import ProtocolError, StorageUnavailable
+from fapi_as.protocol.handles import KeptHandle
+from fapi_as.protocol.resource import RegisteredResource
+from fapi_as.protocol.resource_registration import parse_resource
+from fapi_as.protocol.user import RegisteredUser
+from rs_kit.protocol.strict_json import InvalidJson, parse_object
+
+_logger: Final = logging.getLogger("fapi_as.store")
+_CLIENTS_KEPT: Final = 4096
+_BUSY_SECONDS: Final = 0.05  # readers of a write-ahead log do not wait for writers; never hold the event loop longer
+
+
+class Reader:
+    """A read-only connection that opens itself again after a failure."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def one(self, text: str, parameters: tuple[object, ...]) -> tuple[Any, ...] | None:
+        """The only row, if there is one.
+
+        Raises:
+            StorageUnavailable: the store cannot answer.
+        """
+        rows = self.all(text, parameters)
+        return rows[0] if rows else None
+
+    def all(self, text: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        """Every row; the read transaction has ended when this returns.
+
+        Raises:
+            StorageUnavailable: the store cannot answer.
+        """
+        try:
+            connection = self._connection = self._connection or self._open()
+            return connection.execute(text, parameters).fetchall()
+        except UnicodeEncodeError:
+            return []  # a lone surrogate, which JSON can spell (JOS-16): no stored name has one
+        except sqlite3.Error as error:
+            self.close()
+            raise StorageUnavailable(f"read: {error}") from error
+
+    def close(self) -> None:
+        """Close the connection; a later read opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(str(self._path.absolute()))}?mode=ro",
+            uri=True,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,  # opened by bootstrap, used by the event loop
+            cached_statements=64,
+        )
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+
+class SqliteReading:
+    """The Reading port of one tenant.
+
+    Clients and resources are parsed once per epoch; what an operator changes bumps it, so nobody sees a stale one.
+    """
+
+    def __init__(self, tenant: str, reader: Reader, seal: Seal) -> None:
+        self._tenant = tenant
+        self._reader = reader
+        self._seal = seal
+        self._text = statements()
+        self._epoch = -1
+        self._clients: dict[str, RegisteredClient] = {}
+        self._resources: dict[str, RegisteredResource] | None = None
+
+    def _refresh(self) -> None:
+        row = self._reader.one(self._text.epoch, (self._tenant,))
+        epoch = 0 if row is None else row[0]
+        if epoch != self._epoch:
+            self._clients.clear()
+            self._resources = None
+            self._epoch = epoch
+
+    async def client(self, client_id: str) -> RegisteredClient | None:
+        """The live client with this id."""
+        self._refresh()
+        known = self._clients.get(client_id)
+        if known is not None:
+            return known
+        row = self._reader.one(self._text.client, (self._tenant, client_id))
+        if row is None:
+            return None  # not remembered: strangers choose these names
+        found = _parsed_client(client_id, *row)
+        if found is not None:
+            if len(self._clients) >= _CLIENTS_KEPT:
+                del self._clients[next(iter(self._clients))]
+            self._clients[client_id] = found
+        return found
+
+    async def resource(self, resource: str) -> RegisteredResource | None:
+        """The live resource with this URI."""
+        return self._live_resources().get(resource)
+
+    async def resources(self) -> tuple[RegisteredResource, ...]:
+        """All live resources."""
+        return tuple(self._live_resources().values())
+
+    def _live_resources(self) -> dict[str, RegisteredResource]:
+        self._refresh()
+        if self._resources is None:
+            rows = self._reader.all(self._text.resources, (self._tenant,))
+            found = (_parsed_resource(registration, version) for registration, version in rows)
+            self._resources = {resource.resource: resource for resource in found if resource is not None}
+        return self._resources
+
+    async def handle(self, kind: HandleKind, digest: bytes) -> KeptHandle | None:
+        """A handle of this kind, spent or not, as long as its row is kept; looking does not spend."""
+        row = self._reader.one(self._text.handle, (self._tenant, kind.value, digest))
+        if row is None:
+            return None
+        sealed, client_id, subject, authorization_id, usable_until, spent_at, has_ended = row
+        try:
+            payload = self._seal.open(sealed, associated_data(self._tenant, kind, digest))
+        except BrokenSeal:
+            # moved, planted or changed behind our back (STO-09): as if it did not exist, but somebody must hear of it
+            _logger.error("a stored handle has a broken seal", extra={"tenant": self._tenant, "kind": kind.value})  # noqa: TRY400
+            return None
+        return KeptHandle(
+            kind=kind,
+            digest=digest,
+            payload=payload,
+            client_id=client_id,
+            subject=subject,
+            authorization_id=authorization_id,
+            usable_until=usable_until,
+            spent=spent_at is not None,
+            revoked=bool(has_ended),
+        )
+
+    async def user_named(self, username: str) -> RegisteredUser | None:
+        """The user with this name, disabled ones too (the caller decides after the password)."""
+        return _user(self._reader.one(self._text.user_named, (self._tenant, username)))
+
+    async def user(self, subject: str) -> RegisteredUser | None:
+        """The live user with this subject."""
+        return _user(self._reader.one(self._text.user, (self._tenant, subject)))
+
+
+def _parsed_client(client_id: str, registration: str, version: int) -> RegisteredClient | None:
+    try:
+        return parse_client(parse_object(registration.encode()), client_id=client_id, version=version)
+    except (ProtocolError, InvalidJson) as error:
+        _unreadable("client", client_id, error)
+        return None
+
+
+def _parsed_resource(registration: str, version: int) -> RegisteredResource | None:
+    try:
+        return parse_resource(parse_object(registration.encode()), version=version)
+    except (ProtocolError, InvalidJson) as error:
+        _unreadable("resource", registration, error)
+        return None
+
+
+def _unreadable(what: str, name: str, error: Exception) -> None:
+    """A row that an older version accepted, or that somebody planted: absent until an operator repairs it."""
+    _logger.error("a stored %s is not valid any more: %r: %s", what, name[:200], error)
+
+
+def _user(row: tuple[Any, ...] | None) -> RegisteredUser | None:
+    if row is None:
+        return None
+    subject, username, version, password_hash, enabled = row
+    return RegisteredUser(
+        subject=subject, username=username, version=version, password_hash=password_hash, disabled=not enabled
+    )

@@ -1,0 +1,263 @@
+"""The statements of the hot path: SQLAlchemy Core over the tables, compiled once to SQLite's own text.
+
+A renamed column breaks here, when a process starts, and not in a string. Bind processors are skipped, so columns are
+INTEGER, TEXT and BLOB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.sql.base import Executable
+from sqlmodel import SQLModel
+
+from fapi_as.adapters.store import tables
+
+
+class MisboundStatement(Exception):
+    """A statement takes its parameters in another order than its caller gives them: a defect of this module."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statements:
+    """SQLite text; the comment of each names its parameters in order."""
+
+    take_once: str  # tenant, namespace, digest, until, now
+    spend: str  # now, tenant, kind, digest
+    keep: str  # the columns of a handle in order, without spent_at
+    touch: str  # usable_until, delete_after, tenant, kind, digest
+    open: str  # the columns of an authorization in order, without revoked_at
+    revoke: str  # now, tenant, authorization_id
+    attempt: str  # tenant, bucket, at, delete_after, tenant, bucket, since, limit
+    forget: str  # tenant, bucket
+    record: str  # the columns of an audit fact in order, without id
+    require_client: str  # tenant, client_id, version
+    require_user: str  # tenant, subject, version
+    require_resource: str  # tenant, resource, version
+    require_authorization: str  # tenant, authorization_id, now
+    epoch: str  # tenant
+    handle: str  # tenant, kind, digest
+    client: str  # tenant, client_id
+    resources: str  # tenant
+    user_named: str  # tenant, username
+    user: str  # tenant, subject
+
+
+@cache
+def statements() -> Statements:
+    """Every statement, compiled at the first call.
+
+    Raises:
+        MisboundStatement: a statement and its parameters have drifted apart.
+    """
+    return Statements(
+        take_once=_take_once(),
+        spend=_spend(),
+        keep=_insert_new(tables.Handle, without="spent_at"),
+        touch=_touch(),
+        open=_insert_new(tables.Authorization, without="revoked_at"),
+        revoke=_revoke(),
+        attempt=_attempt(),
+        forget=_forget(),
+        record=_record(),
+        require_client=_require(tables.Client, "client_id"),
+        require_user=_require(tables.User, "subject"),
+        require_resource=_require(tables.Resource, "resource"),
+        require_authorization=_require_authorization(),
+        epoch=_epoch(),
+        handle=_handle(),
+        client=_client(),
+        resources=_resources(),
+        user_named=text_of(_users().where(_at(tables.User, "username")), "tenant", "username"),
+        user=text_of(_users().where(_at(tables.User, "subject"), _is_enabled(tables.User)), "tenant", "subject"),
+    )
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """The Core table of a model."""
+    return SQLModel.metadata.tables[str(model.__tablename__)]
+
+
+def _at(model: type[SQLModel], *names: str) -> ColumnElement[bool]:
+    """The row of these columns, each bound under its own name."""
+    columns = table_of(model).c
+    return and_(*(columns[name] == bindparam(name) for name in names))
+
+
+def _is_enabled(model: type[SQLModel]) -> ColumnElement[bool]:
+    return table_of(model).c.enabled == literal_column("1")
+
+
+def text_of(statement: Executable, *parameters: str) -> str:
+    """SQLite's text of a statement, with `?` for its parameters in this order.
+
+    Raises:
+        MisboundStatement: it takes other parameters.
+    """
+    compiled = statement.compile(dialect=sqlite.dialect())  # type: ignore[attr-defined] # every Executable here compiles
+    if tuple(compiled.positiontup) != parameters:
+        raise MisboundStatement(f"{compiled} takes {compiled.positiontup}, not {parameters}")
+    return str(compiled)
+
+
+def _names(model: type[SQLModel], *, without: str) -> tuple[str, ...]:
+    return tuple(column.name for column in table_of(model).columns if column.name != without)
+
+
+def insert_of(model: type[SQLModel], names: tuple[str, ...]) -> Insert:
+    """Insert one row with these columns, each bound under its own name."""
+    return insert(table_of(model)).values({name: bindparam(name) for name in names})
+
+
+def _insert_new(model: type[SQLModel], *, without: str) -> str:
+    """Insert a row; one that is there already stays, and then nothing was inserted."""
+    names = _names(model, without=without)
+    return text_of(insert_of(model, names).on_conflict_do_nothing(), *names)
+
+
+def _record() -> str:
+    names = _names(tables.Audit, without="id")
+    return text_of(insert_of(tables.Audit, names), *names)
+
+
+def _take_once() -> str:
+    columns = table_of(tables.Once).c
+    names = ("tenant", "namespace", "digest", "until")
+    row = insert_of(tables.Once, names)
+    again = row.on_conflict_do_update(
+        index_elements=[columns.tenant, columns.namespace, columns.digest],
+        set_={"until": row.excluded.until},
+        where=columns.until < bindparam("now"),
+    )
+    return text_of(again, *names, "now")
+
+
+def _has_ended(handle: Table) -> ColumnElement[bool]:
+    """Whether a handle's family has ended; one whose authorization is unknown has (fail closed)."""
+    family = table_of(tables.Authorization).c
+    live = exists().where(
+        family.tenant == handle.c.tenant,
+        family.authorization_id == handle.c.authorization_id,
+        family.revoked_at.is_(None),
+    )
+    return and_(handle.c.authorization_id.is_not(None), ~live)
+
+
+def _is_usable(handle: Table) -> ColumnElement[bool]:
+    return and_(_at(tables.Handle, "tenant", "kind", "digest"), handle.c.spent_at.is_(None), ~_has_ended(handle))
+
+
+def _spend() -> str:
+    handle = table_of(tables.Handle)
+    spent = update(handle).values(spent_at=bindparam("now")).where(_is_usable(handle))
+    return text_of(spent, "now", "tenant", "kind", "digest")
+
+
+def _touch() -> str:
+    handle = table_of(tables.Handle)
+    moved = update(handle).values(usable_until=bindparam("usable_until"), delete_after=bindparam("delete_after"))
+    return text_of(moved.where(_is_usable(handle)), "usable_until", "delete_after", "tenant", "kind", "digest")
+
+
+def _revoke() -> str:
+    table = table_of(tables.Authorization)
+    ended = (
+        update(table)
+        .values(revoked_at=bindparam("now"))
+        .where(_at(tables.Authorization, "tenant", "authorization_id"), table.c.revoked_at.is_(None))
+    )
+    return text_of(ended, "now", "tenant", "authorization_id")
+
+
+def _attempt() -> str:
+    """One statement, so that a hundred attempts at once cannot all find room (RAC-13)."""
+    table = table_of(tables.Tried)
+    counted = (
+        select(func.count())
+        .select_from(table)
+        .where(_at(tables.Tried, "tenant", "bucket"), table.c.at > bindparam("since"))
+        .scalar_subquery()
+    )
+    names = ("tenant", "bucket", "at", "delete_after")
+    row: Any = select(*(bindparam(name) for name in names)).where(counted < bindparam("limit"))
+    return text_of(insert(table).from_select(names, row), *names, "tenant", "bucket", "since", "limit")
+
+
+def _forget() -> str:
+    return text_of(delete(table_of(tables.Tried)).where(_at(tables.Tried, "tenant", "bucket")), "tenant", "bucket")
+
+
+def _require(model: type[SQLModel], identifier: str) -> str:
+    version = table_of(model).c.version
+    row: Select[Any] = select(literal_column("1")).where(
+        _at(model, "tenant", identifier),
+        _is_enabled(model),
+        version == func.coalesce(bindparam("version"), version),
+    )
+    return text_of(row, "tenant", identifier, "version")
+
+
+def _require_authorization() -> str:
+    columns = table_of(tables.Authorization).c
+    row: Select[Any] = select(literal_column("1")).where(
+        _at(tables.Authorization, "tenant", "authorization_id"),
+        columns.revoked_at.is_(None),
+        columns.expires_at > bindparam("now"),
+    )
+    return text_of(row, "tenant", "authorization_id", "now")
+
+
+def _epoch() -> str:
+    return text_of(select(table_of(tables.Epoch).c.value).where(_at(tables.Epoch, "tenant")), "tenant")
+
+
+def _handle() -> str:
+    table = table_of(tables.Handle)
+    columns = table.c
+    row: Select[Any] = select(
+        columns.payload,
+        columns.client_id,
+        columns.subject,
+        columns.authorization_id,
+        columns.usable_until,
+        columns.spent_at,
+        _has_ended(table),
+    ).where(_at(tables.Handle, "tenant", "kind", "digest"))
+    return text_of(row, "tenant", "kind", "digest")
+
+
+def _client() -> str:
+    columns = table_of(tables.Client).c
+    row: Select[Any] = select(columns.registration, columns.version)
+    return text_of(
+        row.where(_at(tables.Client, "tenant", "client_id"), _is_enabled(tables.Client)), "tenant", "client_id"
+    )
+
+
+def _resources() -> str:
+    columns = table_of(tables.Resource).c
+    rows = select(columns.registration, columns.version).where(_at(tables.Resource, "tenant"))
+    return text_of(rows.where(_is_enabled(tables.Resource)).order_by(columns.resource), "tenant")
+
+
+def _users() -> Select[Any]:
+    columns = table_of(tables.User).c
+    row = select(columns.subject, columns.username, columns.version, columns.password_hash, columns.enabled)
+    return row.where(_at(tables.User, "tenant"))
