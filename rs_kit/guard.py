@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from rs_kit.ports import AuthorizedCall, Clock, IssuerKeys, Observer, Refusal, UsedOnce
@@ -30,7 +31,7 @@ from rs_kit.protocol.errors import (
     UnknownMethod,
     UseDpopNonce,
 )
-from rs_kit.protocol.http import Headers, HttpRequest, credentials
+from rs_kit.protocol.http import Headers, HttpRequest, credentials, once
 from rs_kit.protocol.htu import normalise
 from rs_kit.protocol.resource_metadata import ResourceMetadata, metadata_path, metadata_url
 from rs_kit.protocol.routing_headers import check_agreement
@@ -55,31 +56,38 @@ class UnknownPath(UnknownMethod):
     public: ClassVar[str] = "there is nothing at this address"
 
 
-class TokenCache:
-    """Tokens that verified, by digest, each with the key set that it verified under.
+class Verified(NamedTuple):
+    """A token that verified, its hash for proofs, and the key set that it verified under."""
 
-    A token is found only while that set is in force, so that a key that was removed ends its tokens as fast as it
+    token: VerifiedAccessToken
+    ath: str
+    keys: object
+
+
+class TokenCache:
+    """Tokens that verified, by the SHA-256 of the Authorization field that brought them.
+
+    A token is found only while its key set is in force, so that a key that was removed ends its tokens as fast as it
     ends new ones; its expiry is the caller's check, on every use. Bounded; only verified tokens get in.
     """
 
     __slots__ = ("_entries", "_limit")
 
     def __init__(self, limit: int = _TOKENS_KEPT) -> None:
-        self._entries: dict[str, tuple[VerifiedAccessToken, object]] = {}
+        self._entries: dict[bytes, Verified] = {}
         self._limit = limit
 
-    def get(self, digest: str, keys: object) -> VerifiedAccessToken | None:
-        """The token, if it verified under exactly this key set."""
-        entry = self._entries.get(digest)
-        if entry is None or entry[1] is not keys:
-            return None
-        return entry[0]
+    def get(self, authorization: bytes, keys: object) -> Verified | None:
+        """What this field brought, if it verified under exactly this key set."""
+        entry = self._entries.get(hashlib.sha256(authorization).digest())
+        return entry if entry is not None and entry.keys is keys else None
 
-    def remember(self, digest: str, token: VerifiedAccessToken, keys: object) -> None:
+    def remember(self, authorization: bytes, entry: Verified) -> None:
         """Keep a verified token; the oldest makes room."""
+        digest = hashlib.sha256(authorization).digest()
         if len(self._entries) >= self._limit and digest not in self._entries:
             del self._entries[next(iter(self._entries))]
-        self._entries[digest] = (token, keys)
+        self._entries[digest] = entry
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -182,19 +190,21 @@ class Guard:
         token: VerifiedAccessToken | None = None
         try:
             now = self.clock.now()
-            presented = _dpop_token(request)
-            digest = access_token_hash(presented)
-            token = await self._verified(presented, digest, now)
-            proof = self._proved(request, presented, token, now)
+            authorization = once(request.headers, b"authorization")
+            if authorization is None:
+                raise MissingToken("no credentials")
+            verified = self._known(authorization, now) or await self._verified(request, authorization, now)
+            token = verified.token
+            proof = self._proved(request, verified, now)
             message = self._allowed(request, token)
             if not await self._used_once.take(self._resource, proof.replay_digest, until=proof.replay_until, now=now):
                 raise InvalidDpopProof("replayed")
             call = AuthorizedCall(
-                token=token,
-                resource=self._resource,
-                rpc_method=message.method if message is not _NO_MESSAGE else None,
-                target=message.target,
-                response_headers=self._nonce_header(proof.jkt, now),
+                token,
+                self._resource,
+                None if message is _NO_MESSAGE else message.method,
+                message.target,
+                self._nonce_header(proof.jkt, now),
             )
             self._observer.admitted(call)
         except ProtocolError as error:
@@ -230,12 +240,20 @@ class Guard:
             return headers + self._nonce_header(None, self.clock.now())
         return headers
 
-    async def _verified(self, presented: str, digest: str, now: int) -> VerifiedAccessToken:
-        """The token, verified now or before under the same keys (RSV-1 steps 3 to 7)."""
+    def _known(self, authorization: bytes, now: int) -> Verified | None:
+        """The token, if it verified before under the keys that are in force now, and has not expired since."""
         keys = self._keys.current()
-        known = None if keys is None else self._tokens.get(digest, keys)
-        if known is not None and known.expires_at + _LEEWAY_SECONDS > now:
-            return known
+        known = None if keys is None else self._tokens.get(authorization, keys)
+        return known if known is not None and known.token.expires_at + _LEEWAY_SECONDS > now else None
+
+    async def _verified(self, request: HttpRequest, authorization: bytes, now: int) -> Verified:
+        """The token, verified now (RSV-1 steps 3 to 7).
+
+        Raises:
+            InvalidToken: it is not valid here, or not bound to a key.
+            Unavailable: the issuer's keys cannot be had.
+        """
+        presented = _dpop_token(request)
         unverified = present(presented)
         keys = await self._keys.keys(unverified.kid)
         token = verify_access_token(
@@ -248,28 +266,29 @@ class Guard:
         )
         if token.confirmation is None or token.confirmation.jkt is None:
             raise InvalidToken("the token is not bound to a DPoP key")  # RSV-2, DPOP-RS-8
-        self._tokens.remember(digest, token, keys)
-        return token
+        verified = Verified(token, access_token_hash(presented), keys)
+        self._tokens.remember(authorization, verified)
+        return verified
 
-    def _proved(self, request: HttpRequest, presented: str, token: VerifiedAccessToken, now: int) -> VerifiedProof:
+    def _proved(self, request: HttpRequest, verified: Verified, now: int) -> VerifiedProof:
         """The caller holds the keys that the token is bound to (RSV-1 step 9)."""
         proof = proof_header(request.headers)
         if proof is None:
             raise InvalidDpopProof("no proof", "a DPoP proof is required")
         expect = ProofExpectation(
-            method=request.method,
-            htu=self.address.htu(request.target_path),
-            now=now,
+            request.method,
+            self.address.htu(request.target_path),
+            now,
             max_age_seconds=self._proof_age_seconds,
             max_future_seconds=_AHEAD_SECONDS,
             nonce_key=self._nonce_key,
-            access_token=presented,
+            ath=verified.ath,
         )
-        verified = verify_proof(proof, expect=expect, keys=self._proof_keys)
-        if token.confirmation is None:
+        proved = verify_proof(proof, expect=expect, keys=self._proof_keys)
+        if verified.token.confirmation is None:
             raise InvalidToken("the token is bound to nothing")
-        require_proved(token.confirmation, jkt=verified.jkt, certificate=request.peer_certificate)
-        return verified
+        require_proved(verified.token.confirmation, jkt=proved.jkt, certificate=request.peer_certificate)
+        return proved
 
     def _allowed(self, request: HttpRequest, token: VerifiedAccessToken) -> RpcMessage:
         """The token's scopes cover what the body asks for (RSV-1 step 10)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rs_kit.protocol.access_token import VerifiedAccessToken
 from rs_kit.protocol.errors import ProtocolError
@@ -11,8 +11,7 @@ from rs_kit.protocol.http import Headers
 from rs_kit.protocol.jwk import PublicJwk
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthorizedCall:
+class AuthorizedCall(NamedTuple):
     """A call that passed every check; the token's value is not in it, so that it cannot be passed on (MCP-2).
 
     Attributes:

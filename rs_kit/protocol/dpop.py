@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from rs_kit.protocol import base64url, jws, nonce
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
 from rs_kit.protocol.errors import InvalidDpopProof, InvalidJwk, InvalidJws, InvalidRequest, UseDpopNonce
-from rs_kit.protocol.http import Headers, single
+from rs_kit.protocol.http import Headers, once
 from rs_kit.protocol.htu import htu_matches, normalise
 from rs_kit.protocol.jwk import PublicJwk, parse_public
 
@@ -49,7 +49,8 @@ class ProofKeys:
 class ProofExpectation(NamedTuple):
     """What a proof must say; `htu` is in normal form and comes from configuration (DPOP-11).
 
-    `nonce_key` None means that no nonce is demanded; `access_token` None means that none comes with the proof.
+    `nonce_key` None means that no nonce is demanded. A token that comes with the proof is given as itself or, when the
+    caller has it already, as its hash; neither means that none comes.
     """
 
     method: str
@@ -60,6 +61,7 @@ class ProofExpectation(NamedTuple):
     nonce_key: bytes | None
     nonce_window_seconds: int = NONCE_WINDOW_SECONDS
     access_token: str | None = None
+    ath: str | None = None
 
 
 class VerifiedProof(NamedTuple):
@@ -79,14 +81,14 @@ def proof_header(headers: Headers) -> str | None:
         InvalidDpopProof: it is repeated, a list, or empty (RFC 9449 §4.3 (1), DPOP-1).
     """
     try:
-        proof = single(headers, b"dpop")
+        proof = once(headers, b"dpop")
     except InvalidRequest as error:
         raise InvalidDpopProof(f"DPoP header: {error.detail}") from None
     if proof is None:
         return None
-    if not proof or "," in proof:  # (1) one field with one value
-        raise InvalidDpopProof("DPoP header: empty or a list")
-    return proof
+    if not proof or b"," in proof or not proof.isascii():  # (1) one field with one value
+        raise InvalidDpopProof("DPoP header: empty, a list, or not ASCII")
+    return proof.decode("ascii")  # every part of it is base64url or refused by what reads it
 
 
 def verify_proof(proof: str, *, expect: ProofExpectation, keys: ProofKeys) -> VerifiedProof:
@@ -117,7 +119,7 @@ def verify_proof(proof: str, *, expect: ProofExpectation, keys: ProofKeys) -> Ve
     if not isinstance(htu, str) or not htu_matches(htu, expect.htu):  # (9) the URI
         raise InvalidDpopProof("htu")
     issued_at = _issued_at(claims, expect)  # (11) the time
-    if expect.access_token is not None and claims.get("ath") != access_token_hash(expect.access_token):
+    if (ath := _expected_ath(expect)) is not None and claims.get("ath") != ath:
         raise InvalidDpopProof("ath")  # (12) the token; its binding to this key is judged with its confirmation
     jkt = key.thumbprint
     _check_nonce(claims, expect, jkt)  # (10) last: whoever fails above learns no nonce that would help
@@ -129,6 +131,12 @@ def verify_proof(proof: str, *, expect: ProofExpectation, keys: ProofKeys) -> Ve
 def access_token_hash(access_token: str) -> str:
     """RFC 9449 §4.2 `ath`: base64url of SHA-256 over the token exactly as received."""
     return base64url.encode(hashlib.sha256(access_token.encode("ascii")).digest())
+
+
+def _expected_ath(expect: ProofExpectation) -> str | None:
+    if expect.ath is None and expect.access_token is not None:
+        return access_token_hash(expect.access_token)
+    return expect.ath
 
 
 def _key_of(header_segment: bytes) -> PublicJwk:

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from rs_kit.protocol import base64url
@@ -211,12 +210,22 @@ def _ec(members: Mapping[str, object]) -> Imported:
         if len(signature) != _ES256_BYTES:
             return False
         try:
-            check(encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:])), message, _ECDSA)
+            check(_dss_signature(signature), message, _ECDSA)
         except InvalidSignature:
             return False
         return True
 
     return {"crv": "P-256", "kty": "EC", "x": x, "y": y}, key, verify
+
+
+def _dss_signature(signature: bytes) -> bytes:
+    """The DER form of two 32-byte integers (RFC 3279 §2.2.3), at half the cost of going through Python's integers."""
+    r, s = signature[:32].lstrip(b"\x00") or b"\x00", signature[32:].lstrip(b"\x00") or b"\x00"
+    if r[0] > 0x7F:  # noqa: PLR2004 - the sign bit of a DER integer
+        r = b"\x00" + r
+    if s[0] > 0x7F:  # noqa: PLR2004 - as above
+        s = b"\x00" + s
+    return b"0%c\x02%c%b\x02%c%b" % (len(r) + len(s) + 4, len(r), r, len(s), s)
 
 
 def _rsa(members: Mapping[str, object]) -> Imported:

@@ -11,7 +11,7 @@ import re
 from typing import ClassVar, Final
 
 from rs_kit.protocol.errors import InvalidRequest
-from rs_kit.protocol.http import Headers, single
+from rs_kit.protocol.http import Headers, text
 from rs_kit.protocol.tool_policy import RpcMessage
 
 _ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
@@ -31,16 +31,29 @@ def check_agreement(headers: Headers, message: RpcMessage) -> None:
         HeaderMismatch: it says something else, or cannot be read.
         InvalidRequest: it is repeated.
     """
-    method = single(headers, b"mcp-method")
-    if method is not None and _decoded(method) != message.method:
+    methods: list[bytes] = []
+    names: list[bytes] = []
+    for field, value in headers:
+        if field == b"mcp-method":
+            methods.append(value)
+        elif field == b"mcp-name":
+            names.append(value)
+    if len(methods) > 1 or len(names) > 1:
+        raise InvalidRequest("a routing header is repeated", "a header field is given more than once")
+    if methods and not _says(methods[0], message.method):
         raise HeaderMismatch("Mcp-Method and body differ")
-    name = single(headers, b"mcp-name")
-    if name is not None and message.method in _NAMED and _decoded(name) != message.target:
+    if names and message.method in _NAMED and not _says(names[0], message.target):
         raise HeaderMismatch("Mcp-Name and body differ")
 
 
+def _says(value: bytes, expected: str | None) -> bool:
+    """Whether the value is this one, as it stands or in its `=?base64?…?=` form."""
+    decoded = _decoded(text(value)) if value.startswith(b"=?") else value.decode("latin-1")
+    return decoded is not None and decoded == expected
+
+
 def _decoded(value: str) -> str | None:
-    """The value, out of its `=?base64?…?=` form where it has one; None when that form is broken."""
+    """The value out of its `=?base64?…?=` form; None when that form is broken."""
     encoded = _ENCODED.fullmatch(value)
     if encoded is None:
         return value

@@ -13,6 +13,7 @@ SAFE_INTEGER: Final = 2**53 - 1  # RFC 7493 §2.2: beyond it parsers disagree
 WIDE_INTEGER: Final = 2**64 - 1  # for application bodies, whose identifiers may be 64-bit
 _DIGITS: Final = 20  # of WIDE_INTEGER
 _NUMBER_LENGTH: Final = 64
+_WHITESPACE: Final = " \t\n\r"  # RFC 8259 §2
 _STRUCTURE: Final = bytes(range(256)).translate(None, b'[]{}"')
 _ONE_BRACKET: Final = bytes.maketrans(b"{}", b"[]")
 
@@ -31,7 +32,10 @@ def parse(data: bytes, *, max_depth: int = MAX_DEPTH, max_integer: int = SAFE_IN
     try:
         if data.count(b"{") + data.count(b"[") > max_depth and not _is_shallow(data, max_depth):
             raise InvalidJson("nesting")
-        value = _decoder(max_integer).decode(data.decode("utf-8"))
+        text = data.decode("utf-8").strip(_WHITESPACE)
+        value, end = _decoder(max_integer).raw_decode(text)  # `decode` would search for whitespace on either side
+        if end != len(text):
+            raise InvalidJson("text after the value")
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate has no UTF-8 form
     except InvalidJson:

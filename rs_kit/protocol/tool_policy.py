@@ -43,6 +43,7 @@ _HARMLESS: Final = frozenset(
     }
 )
 _SCOPE_TOKEN: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+\Z")
+_ID_TYPES: Final = (str, int, float, type(None))
 _NOTHING: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
 
 
@@ -74,7 +75,7 @@ def parse_message(body: bytes) -> RpcMessage:
         params = {}
     if not isinstance(params, dict):
         raise InvalidRequest("body: params", "params must be an object")
-    if isinstance(request_id, bool) or not isinstance(request_id, str | int | float | None):
+    if isinstance(request_id, bool) or not isinstance(request_id, _ID_TYPES):
         raise InvalidRequest("body: id", "id must be a string or a number")
     return RpcMessage(method, _target(method, params), params, request_id)
 
