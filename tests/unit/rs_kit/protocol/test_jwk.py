@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
@@ -101,6 +102,13 @@ def _point(x: int, y: int, crv: str = "P-256") -> dict[str, object]:
     return {"kty": "EC", "crv": crv, "x": b64(x.to_bytes(32, "big")), "y": b64(y.to_bytes(32, "big"))}
 
 
+def _of_the_roca_family() -> int:
+    """A 2048-bit modulus that is a power of 65537 modulo each small prime, as CVE-2017-15361 made them."""
+    product = math.prod(jwk._ROCA_PRIMES)
+    modulus = pow(65537, 12345, product) + (2**2047 // product + 1) * product
+    return modulus if modulus % 2 else modulus + product
+
+
 BAD_KEYS: dict[str, dict[str, object]] = {
     "RSA-512": _rsa(N >> 1536 | 1),
     "RSA-1024": _rsa(N >> 1024 | 1),
@@ -115,9 +123,7 @@ BAD_KEYS: dict[str, dict[str, object]] = {
     "e = 3": _rsa(N, 3),
     "an even e": _rsa(N, 65538),
     "a huge e": _rsa(N, N - 2),
-    "ROCA": _rsa(
-        pow(65537, 12345, 11 * 13 * 17 * 19 * 37 * 53 * 61 * 71 * 73 * 79 * 97 * 103 * 107 * 109 * 127 * 151 * 157)
-    ),
+    "ROCA": _rsa(_of_the_roca_family()),
     "a leading zero in n": {**_rsa(N), "n": b64(b"\x00" + _octets(N))},
     "a leading zero in e": {**_rsa(N), "e": b64(b"\x00\x01\x00\x01")},
     "no n": {"kty": "RSA", "e": "AQAB"},
