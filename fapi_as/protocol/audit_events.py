@@ -26,7 +26,7 @@ class AuditEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFact:
-    """One fact; `error` and `detail` (the private reason) are set for refusals only."""
+    """One fact; `error` is set for refusals only, `detail` is their private reason or what an operator did."""
 
     event: AuditEvent
     error: str | None = None
