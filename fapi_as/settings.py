@@ -26,6 +26,7 @@ ENVIRONMENT_PREFIX: Final = "FAPI_AS__"
 DEFAULT_TENANT: Final = "default"
 _HIGHEST_PORT: Final = 65535
 _WORKER_LIMIT: Final = 64
+_ROTATION_CEILING_DAYS: Final = 365  # JOSE-34: no signing key is for ever
 _HOST_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?\Z")
 
 
@@ -156,6 +157,7 @@ class Keys(_Section):
     """What seals the signing keys and every payload at rest."""
 
     sealing_key_file: _Path = Path("sealing.key")
+    rotation_days: Annotated[int, _range(1, _ROTATION_CEILING_DAYS)] = 90
 
 
 class Lifetimes(_Section):

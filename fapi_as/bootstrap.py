@@ -1,0 +1,181 @@
+"""The composition root: settings become adapters, adapters one Context per tenant, contexts the application.
+
+`prepare` runs in the parent before any worker starts; `worker` and `application` run in each worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import ssl
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fapi_as.adapters import logs
+from fapi_as.adapters.clock import SystemClock
+from fapi_as.adapters.entropy import SystemEntropy
+from fapi_as.adapters.keys.keyring import AlreadyRotating, Keyring, KeyState
+from fapi_as.adapters.keys.sealing import Sealing, read_sealing_key
+from fapi_as.adapters.passwords import Argon2Passwords
+from fapi_as.adapters.store.database import Database
+from fapi_as.adapters.store.location import UnusableDatabase
+from fapi_as.adapters.store.schema import migrate
+from fapi_as.adapters.web.application import build_application
+from fapi_as.adapters.web.asgi import Application
+from fapi_as.features import ENABLED
+from fapi_as.kernel.capabilities import grants
+from fapi_as.kernel.seam import Context
+from fapi_as.protocol.audit_events import Stamp
+from fapi_as.protocol.errors import StorageUnavailable
+from fapi_as.settings import DEFAULT_TENANT, ConfigurationError, Server, Settings, load
+from rs_kit.protocol.dpop import ProofKeys
+
+CHORE_SECONDS: Final = 60  # less than half of the janitor's lease, so that a leader stays one
+_DAY_SECONDS: Final = 86_400
+
+_logger: Final = logging.getLogger("fapi_as.chores")
+
+
+def inspect(settings: Settings) -> None:
+    """Everything that `prepare` would refuse, without changing anything.
+
+    Raises:
+        ConfigurationError: a certificate or key file is missing, open to others, or does not fit.
+        UnusableSealingKey: the sealing key is missing, open to others, or not the one that sealed the database.
+        UnusableDatabase: the database cannot be reached, is damaged or of another version.
+    """
+    _refuse_unsafe_tls(settings.server)
+    sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
+    path = settings.database.path
+    if path.exists() and path.stat().st_size > 0:
+        keyring = Keyring.open(settings.database.url, sealing=sealing, clock=SystemClock())
+        with contextlib.closing(keyring):
+            keyring.signer(DEFAULT_TENANT).public_jwks()  # opens the active key, if there is one
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UnusableDatabase(f"the database {path} cannot be created: {path.parent} is missing or not writable")
+
+
+def prepare(settings: Settings, stamp: Stamp) -> None:
+    """Bring the database to this version and see that a signing key is there and opens.
+
+    Raises:
+        ConfigurationError, UnusableSealingKey, UnusableDatabase: as `inspect`; the start must not go on.
+    """
+    _refuse_unsafe_tls(settings.server)
+    sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
+    migrate(settings.database.url)
+    with contextlib.closing(Keyring.open(settings.database.url, sealing=sealing, clock=SystemClock())) as keyring:
+        keyring.ensure(DEFAULT_TENANT, stamp)
+
+
+def application(config_path: str) -> Application:
+    """The application of a configuration file and this process's environment.
+
+    Raises:
+        ConfigurationError, UnusableSealingKey, UnusableDatabase: the database must be prepared before.
+    """
+    return _application(load(Path(config_path), os.environ))
+
+
+def worker(settings_json: str) -> Application:
+    """The application of settings that the parent has read: all workers serve the same, also one that starts later.
+
+    Raises:
+        UnusableSealingKey, UnusableDatabase: the database must be prepared before.
+    """
+    return _application(Settings.model_validate_json(settings_json))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chores:
+    """What one of the workers does beside requests: sweeping what has expired, and following an old signing key."""
+
+    settings: Settings
+    sealing: Sealing
+    database: Database
+    holder: str
+
+    async def run(self, clock: SystemClock) -> None:
+        """Once a minute, until cancelled; a failure is told and does not end it."""
+        while True:
+            try:
+                if await self.database.janitor.sweep(self.holder, clock.now()) is not None:
+                    await asyncio.to_thread(self._follow_old_key, clock)
+            except StorageUnavailable as error:
+                _logger.warning("chores wait for the store", extra={"detail": error.detail})
+            except Exception:
+                _logger.exception("a chore failed")
+            await asyncio.sleep(CHORE_SECONDS)
+
+    def _follow_old_key(self, clock: SystemClock) -> None:
+        """Publish a successor of a signing key that has been active for `keys.rotation_days` (JOSE-34)."""
+        now = clock.now()
+        with contextlib.closing(Keyring.open(self.settings.database.url, sealing=self.sealing, clock=clock)) as keyring:
+            listed = keyring.list(DEFAULT_TENANT)
+            oldest = now - self.settings.keys.rotation_days * _DAY_SECONDS
+            if any(key.state is KeyState.ACTIVE and key.active_from <= oldest for key in listed):
+                stamp = Stamp(at=now, correlation_id=self.holder, endpoint="key rotation", source="fapi-as serve")
+                with contextlib.suppress(AlreadyRotating):
+                    keyring.rotate(DEFAULT_TENANT, stamp)
+
+
+def _application(settings: Settings) -> Application:
+    logs.configure(settings.logging.level, settings.logging.format)
+    sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
+    clock, entropy = SystemClock(), SystemEntropy()
+    database = Database.open(settings.database.url, sealing=sealing)
+    keyring = Keyring.open(settings.database.url, sealing=sealing, clock=clock)
+    passwords = Argon2Passwords()
+    context = Context(
+        policy=settings.policy(DEFAULT_TENANT),
+        store=database.store(DEFAULT_TENANT),
+        signer=keyring.signer(DEFAULT_TENANT),
+        entropy=entropy,
+        passwords=passwords,
+        proof_keys=ProofKeys(),
+        nonce_key=sealing.derive("dpop-nonce", DEFAULT_TENANT),
+        browser_key=sealing.derive("browser", DEFAULT_TENANT),
+        features=ENABLED,
+        grants=grants(ENABLED),
+    )
+    chores = Chores(settings=settings, sealing=sealing, database=database, holder=entropy.identifier())
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        running = asyncio.create_task(chores.run(clock))
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+            await database.close()
+            keyring.close()
+            passwords.close()
+
+    return build_application({"": context}, clock=clock, lifespan=lifespan)
+
+
+def _refuse_unsafe_tls(server: Server) -> None:
+    for name, path in (("certificate_file", server.certificate_file), ("private_key_file", server.private_key_file)):
+        if not path.is_file():
+            raise ConfigurationError(f"server.{name} {path} does not exist")
+    status = server.private_key_file.stat()
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise ConfigurationError(
+            f"server.private_key_file {server.private_key_file} can be read by others, set its mode to 0600"
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # never asks at the terminal: an encrypted key fails like one that does not fit
+        context.load_cert_chain(server.certificate_file, server.private_key_file, password=lambda: "")
+    except (ssl.SSLError, OSError):
+        raise ConfigurationError(
+            f"server.certificate_file {server.certificate_file} and server.private_key_file are no PEM files, "
+            "do not belong together, or the key is encrypted"
+        ) from None

@@ -1,0 +1,128 @@
+"""fapi-as client: who may ask for tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fapi_as.commands.operator import desk, read_members
+from fapi_as.commands.options import AS_JSON, CONFIG
+from fapi_as.commands.printing import confirm, print_members, print_rows
+from fapi_as.commands.refusals import refusals
+
+if TYPE_CHECKING:
+    from fapi_as.adapters.store.operators import StoredClient
+
+
+@click.group()
+def client() -> None:
+    """Register, show and switch off clients (RFC 7591 metadata)."""
+
+
+@client.command()
+@click.argument("file", metavar="FILE.json|-")
+@AS_JSON
+@CONFIG
+def add(*, file: str, as_json: bool, config: Path) -> None:
+    """Register the client that FILE.json describes; `-` reads stdin.
+
+    Prints the registered metadata. A member `client_id` pins the id; without it one is drawn.
+    """
+    members = read_members(file)
+    with desk(config) as work, refusals("stdin" if file == "-" else file):
+        client_id = _chosen_id(members)
+        _refuse_a_subject(client_id, {user.subject for user in work.operators.users()})
+        _refuse_unknown_grants(members)
+        stored = work.operators.add_client(members, client_id, work.stamp)
+    print_members(_shown(stored), as_json=as_json)
+
+
+@client.command("list")
+@click.option("--inactive", is_flag=True, help="Also show clients that are disabled.")
+@AS_JSON
+@CONFIG
+def list_(*, inactive: bool, as_json: bool, config: Path) -> None:
+    """Show every live client."""
+    with desk(config) as work:
+        clients = [stored for stored in work.operators.clients() if inactive or stored.enabled]
+    rows = [_shown(stored) for stored in clients]
+    print_rows(rows, ("client_id", "client_name", "grant_types", "scope", "enabled"), as_json=as_json)
+
+
+@client.command()
+@click.argument("client_id", metavar="ID")
+@AS_JSON
+@CONFIG
+def show(*, client_id: str, as_json: bool, config: Path) -> None:
+    """Show the registered metadata of one client."""
+    with desk(config) as work:
+        stored = work.operators.client(client_id)
+        if stored is None:
+            raise click.ClickException(f"there is no client {client_id}")
+    print_members(_shown(stored), as_json=as_json)
+
+
+@client.command()
+@click.argument("client_id", metavar="ID")
+@AS_JSON
+@CONFIG
+def disable(*, client_id: str, as_json: bool, config: Path) -> None:
+    """Keep a client out, at once and in every worker; its tokens are not renewed."""
+    _switch(client_id, config, as_json=as_json, enabled=False)
+
+
+@client.command()
+@click.argument("client_id", metavar="ID")
+@AS_JSON
+@CONFIG
+def enable(*, client_id: str, as_json: bool, config: Path) -> None:
+    """Let a disabled client in again."""
+    _switch(client_id, config, as_json=as_json, enabled=True)
+
+
+@client.command()
+@click.argument("client_id", metavar="ID")
+@AS_JSON
+@CONFIG
+def remove(*, client_id: str, as_json: bool, config: Path) -> None:
+    """Remove a client and with it everything it could still do."""
+    with desk(config) as work:
+        work.operators.remove_client(client_id, work.stamp)
+    confirm({"client_id": client_id, "removed": True}, f"client {client_id} is removed", as_json=as_json)
+
+
+def _switch(client_id: str, config: Path, *, as_json: bool, enabled: bool) -> None:
+    with desk(config) as work:
+        work.operators.set_client_enabled(client_id, work.stamp, enabled=enabled)
+    said = "enabled" if enabled else "disabled"
+    confirm({"client_id": client_id, "enabled": enabled}, f"client {client_id} is {said}", as_json=as_json)
+
+
+def _chosen_id(members: Mapping[str, Any]) -> str:
+    from fapi_as.adapters.entropy import SystemEntropy
+    from fapi_as.protocol.client_metadata import require_client_id
+
+    pinned = members.get("client_id")
+    return SystemEntropy().identifier() if pinned is None else require_client_id(pinned)
+
+
+def _refuse_a_subject(client_id: str, subjects: set[str]) -> None:
+    if client_id in subjects:  # OA-REG-2, FAPI2-SEC-6: a token for a client must not look like one for a person
+        raise click.ClickException("client_id is the subject of a user, choose another")
+
+
+def _refuse_unknown_grants(members: Mapping[str, Any]) -> None:
+    from fapi_as.features import ENABLED
+    from fapi_as.kernel.capabilities import grants
+
+    asked = members.get("grant_types")
+    known = grants(ENABLED)
+    if isinstance(asked, list) and any(isinstance(name, str) and name not in known for name in asked):
+        raise click.ClickException(f"grant_types: this server offers {', '.join(sorted(known))}")
+
+
+def _shown(stored: StoredClient) -> dict[str, object]:
+    return {**stored.metadata, "client_id_issued_at": stored.registered_at, "enabled": stored.enabled}

@@ -1,0 +1,22 @@
+"""The tree of commands; each file below imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import click
+
+from fapi_as.commands.audit import audit, explain
+from fapi_as.commands.client import client
+from fapi_as.commands.keys import keys
+from fapi_as.commands.resource import resource
+from fapi_as.commands.serve import check_config, serve
+from fapi_as.commands.setup import init
+from fapi_as.commands.user import user
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """The FAPI 2.0 authorization server for agents that call tools over MCP."""
+
+
+for _command in (init, serve, check_config, client, user, resource, keys, audit, explain):
+    cli.add_command(_command)

@@ -1,0 +1,48 @@
+"""How a command says no: one sentence on stderr and exit code 1, never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+
+@contextmanager
+def refusals(subject: str | None = None) -> Iterator[None]:
+    """Turn the errors that an operator can do something about into their sentence; a defect of ours keeps its trace.
+
+    `subject` is what the sentence is about when the error itself does not say, a file for example.
+    """
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        raise click.ClickException(sentence if subject is None else f"{subject}: {sentence}") from None
+
+
+def _sentence(error: Exception) -> str | None:
+    # named only now: a command that goes well never asks for them
+    from fapi_as.adapters.keys.keyring import AlreadyRotating, NoSigningKey
+    from fapi_as.adapters.keys.sealing import UnusableSealingKey
+    from fapi_as.adapters.store.location import UnsupportedDatabase, UnusableDatabase
+    from fapi_as.adapters.store.operators import AlreadyExists, NotFound
+    from fapi_as.adapters.store.sealed_payload import BrokenSeal
+    from fapi_as.settings import ConfigurationError
+    from rs_kit.protocol.errors import ProtocolError
+
+    if isinstance(error, ConfigurationError | UnusableSealingKey | UnsupportedDatabase | UnusableDatabase):
+        return str(error)
+    if isinstance(error, AlreadyExists | NotFound | AlreadyRotating | NoSigningKey):
+        return str(error)
+    if isinstance(error, BrokenSeal):
+        return "the database was sealed with another key than keys.sealing_key_file holds"
+    if isinstance(error, ProtocolError):
+        return error.description if error.description == error.detail else f"{error.description} ({error.detail})"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return None

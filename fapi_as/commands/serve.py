@@ -1,0 +1,66 @@
+"""fapi-as serve and fapi-as check-config."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from fapi_as.commands.operator import operator_stamp
+from fapi_as.commands.options import AS_JSON, CONFIG
+from fapi_as.commands.printing import print_members
+from fapi_as.commands.refusals import refusals
+
+_METADATA = "/.well-known/oauth-authorization-server"
+
+
+@click.command()
+@click.option("--workers", type=click.IntRange(1, 64), help="How many processes, instead of server.workers.")
+@CONFIG
+def serve(*, workers: int | None, config: Path) -> None:
+    """Run the server until SIGTERM or Ctrl-C.
+
+    Migrates the database, makes the first signing key, and prints the addresses when requests are accepted. A worker
+    that dies is replaced; on SIGTERM every request in flight is answered first.
+    """
+    from fapi_as import bootstrap
+    from fapi_as.adapters import logs
+    from fapi_as.adapters.serving.plan import ServePlan
+    from fapi_as.adapters.serving.supervisor import supervise
+    from fapi_as.settings import load
+
+    with refusals():
+        settings = load(config, os.environ)
+        logs.configure(settings.logging.level, settings.logging.format)
+        bootstrap.prepare(settings, operator_stamp())
+    server = settings.server
+    plan = ServePlan(
+        application="fapi_as.bootstrap:worker",
+        argument=settings.model_dump_json(),
+        host=server.host,
+        port=server.port,
+        certfile=str(server.certificate_file),
+        keyfile=str(server.private_key_file),
+        addresses=(server.issuer, server.issuer + _METADATA),
+    )
+    raise SystemExit(supervise(plan, workers or server.workers))
+
+
+@click.command("check-config")
+@AS_JSON
+@CONFIG
+def check_config(*, as_json: bool, config: Path) -> None:
+    """Print what holds, or the sentence with which `serve` would refuse; changes nothing."""
+    from fapi_as import bootstrap
+    from fapi_as.settings import load
+
+    with refusals():
+        settings = load(config, os.environ)
+        bootstrap.inspect(settings)
+    document = settings.model_dump(mode="json")
+    if as_json:
+        print_members(document, as_json=True)
+        return
+    flat = {f"{section}.{key}": value for section, keys in document.items() for key, value in keys.items()}
+    print_members(flat, as_json=False)

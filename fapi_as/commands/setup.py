@@ -1,0 +1,131 @@
+"""fapi-as init: a configuration, a sealing key and, for a laptop, certificates."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import click
+
+from fapi_as.commands.options import CONFIG
+from fapi_as.commands.refusals import refusals
+
+_CERTIFICATES: Final = "certs"
+_DEFAULT_ISSUER: Final = "https://localhost:8443"
+# every key with its default: what is commented out is what holds anyway
+_TEMPLATE: Final = """\
+# fapi-as: the authorization server. Relative paths start where this file is.
+# Every key can be overridden by an environment variable, as FAPI_AS__SERVER__PORT for server.port.
+# A key that does not exist stops the start, and so does a value above its ceiling.
+
+[server]
+# How clients name this server: https, no trailing slash, compared as a string.
+issuer = "{issuer}"
+# Where it listens.
+host = "127.0.0.1"
+port = {port}
+# Processes that share the work and the database.
+#workers = 1
+certificate_file = "{certificate}"
+# Only its owner may read it (mode 0600).
+private_key_file = "{private_key}"
+
+[database]
+# SQLite in one file; nothing else has to be installed.
+#url = "sqlite:///fapi-as.db"
+
+[keys]
+# Seals the signing keys and every payload at rest; only its owner may read it (mode 0600).
+# Without it the database is worthless, so keep a copy somewhere else.
+#sealing_key_file = "sealing.key"
+# A signing key that has been in use for so long is followed by another.
+#rotation_days = 90
+
+[lifetimes]
+# In seconds; shorter is allowed, longer than the ceiling in brackets is not.
+#authorization_code = 60
+#request_uri = 90
+#interaction = 600
+#session = 28800
+#access_token = 300
+#refresh_token = 2592000
+
+[dpop]
+# Nonces from the server, and how old a proof may be in seconds.
+#nonces = true
+#proof_age = 60
+
+[logging]
+# debug, info, warning or error; json or text.
+#level = "info"
+#format = "json"
+"""
+
+
+@click.command()
+@click.option("--dev", is_flag=True, help="Also write development certificates into certs/ beside the configuration.")
+@click.option(
+    "--only-certificates", is_flag=True, help="With --dev: write or renew the certificates and touch nothing else."
+)
+@click.option(
+    "--issuer", default=_DEFAULT_ISSUER, show_default=True, help="The issuer; its port is the one to listen on."
+)
+@CONFIG
+def init(*, dev: bool, only_certificates: bool, issuer: str, config: Path) -> None:
+    """Write a commented configuration and a sealing key.
+
+    Nothing that exists is overwritten. With --dev the certificates of a laptop are written, too; they are good for
+    90 days, and `init --dev --only-certificates` renews them in their last two weeks.
+    """
+    if only_certificates and not dev:
+        raise click.UsageError("--only-certificates needs --dev")
+    if only_certificates:
+        with refusals():
+            _write_certificates(config.parent / _CERTIFICATES)
+        return
+    with refusals():
+        _write_configuration(config, issuer, dev=dev)
+        if dev:
+            _write_certificates(config.parent / _CERTIFICATES)
+
+
+def _write_configuration(config: Path, issuer: str, *, dev: bool) -> None:
+    from fapi_as.adapters.entropy import SystemEntropy
+    from fapi_as.adapters.keys.sealing import write_sealing_key
+    from fapi_as.settings import ConfigurationError, issuer_refusal
+
+    refusal = issuer_refusal(issuer)
+    if refusal is not None:
+        raise ConfigurationError(f"the issuer {refusal}")
+    sealing_key = config.parent / "sealing.key"
+    for path in (config, sealing_key):
+        if os.path.lexists(path):
+            raise click.ClickException(f"{path} exists already and is not overwritten; nothing was changed")
+    config.parent.mkdir(parents=True, exist_ok=True)
+    write_sealing_key(sealing_key, SystemEntropy())
+    with config.open("x", encoding="utf-8") as file:
+        file.write(_configuration(issuer, dev=dev))
+    click.echo(f"written: {sealing_key}")
+    click.echo(f"written: {config}")
+
+
+def _configuration(issuer: str, *, dev: bool) -> str:
+    from urllib.parse import urlsplit
+
+    folder = f"{_CERTIFICATES}/" if dev else ""
+    return _TEMPLATE.format(
+        issuer=issuer,
+        port=urlsplit(issuer).port or 8443,
+        certificate=f"{folder}authorization-server.pem",
+        private_key=f"{folder}authorization-server.key",
+    )
+
+
+def _write_certificates(directory: Path) -> None:
+    from fapi_as.adapters.clock import SystemClock
+    from fapi_as.adapters.tls.dev_certificates import ensure_dev_certificates
+
+    made = ensure_dev_certificates(directory, SystemClock().now())
+    said = "written" if made.renewed else "kept"
+    click.echo(f"{said}: {directory}, valid until {made.expires_at:%Y-%m-%d}; trust {made.authority}")
