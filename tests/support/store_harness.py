@@ -1,0 +1,139 @@
+"""Both stores behind one face: the contract suite does not know which one it judges."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, Final, Protocol
+
+from fapi_as.adapters.store import Database, Operators
+from fapi_as.ports import Store
+from fapi_as.protocol.audit_events import AuditFact, Stamp
+from fapi_as.protocol.client_metadata import parse_client
+from fapi_as.protocol.resource_registration import parse_resource
+from fapi_as.protocol.user import RegisteredUser
+from tests.support.memory_store import MemoryStore
+
+NOW: Final = 1_800_000_000
+STAMP: Final = Stamp(at=NOW, correlation_id="correlation", endpoint="/token", source="203.0.113.7")
+METADATA: Final[dict[str, Any]] = {
+    "client_name": "Agent",
+    "token_endpoint_auth_method": "private_key_jwt",
+    "grant_types": ["client_credentials"],
+    "scope": "accounts:read",
+    "jwks": {
+        "keys": [
+            {
+                "kty": "EC",
+                "crv": "P-256",
+                "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",  # RFC 7515 appendix A.3
+                "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+            }
+        ]
+    },
+}
+
+
+def members(uri: str) -> dict[str, Any]:
+    return {"resource": uri, "resource_name": "Bank", "scopes": {"accounts:read": "See your balances"}}
+
+
+class Harness(Protocol):
+    """What the suite needs of a store beside the port; registrations are told their version."""
+
+    def store(self, tenant: str = "default") -> Store: ...
+    def add_client(self, client_id: str) -> int: ...
+    def disable_client(self, client_id: str) -> None: ...
+    def add_user(self, username: str, subject: str) -> int: ...
+    def change_password(self, username: str) -> None: ...
+    def disable_user(self, username: str) -> None: ...
+    def add_resource(self, uri: str) -> int: ...
+    def remove_resource(self, uri: str) -> None: ...
+    def facts(self) -> tuple[tuple[AuditFact, Stamp], ...]: ...
+
+
+class MemoryHarness:
+    def __init__(self) -> None:
+        self._stores: dict[str, MemoryStore] = defaultdict(MemoryStore)
+        self._version = 0
+
+    def store(self, tenant: str = "default") -> MemoryStore:
+        return self._stores[tenant]
+
+    def _next(self) -> int:
+        self._version += 1
+        return self._version
+
+    def add_client(self, client_id: str) -> int:
+        self.store().put_client(parse_client(METADATA, client_id=client_id, version=self._next()))
+        return self._version
+
+    def disable_client(self, client_id: str) -> None:
+        self.store().remove_client(client_id)
+
+    def _put_user(self, username: str, subject: str, password_hash: str, *, disabled: bool = False) -> int:
+        self.store().put_user(
+            RegisteredUser(
+                subject=subject,
+                username=username,
+                version=self._next(),
+                password_hash=password_hash,
+                disabled=disabled,
+            )
+        )
+        return self._version
+
+    def _subject(self, username: str) -> str:
+        return next(user.subject for user in self.store().users.values() if user.username == username)
+
+    def add_user(self, username: str, subject: str) -> int:
+        return self._put_user(username, subject, "hash")
+
+    def change_password(self, username: str) -> None:
+        self._put_user(username, self._subject(username), "other hash")
+
+    def disable_user(self, username: str) -> None:
+        self._put_user(username, self._subject(username), "hash", disabled=True)
+
+    def add_resource(self, uri: str) -> int:
+        self.store().put_resource(parse_resource(members(uri), version=self._next()))
+        return self._version
+
+    def remove_resource(self, uri: str) -> None:
+        self.store().remove_resource(uri)
+
+    def facts(self) -> tuple[tuple[AuditFact, Stamp], ...]:
+        return tuple((written.fact, written.stamp) for written in self.store().written)
+
+
+class SqliteHarness:
+    def __init__(self, database: Database, operators: Operators) -> None:
+        self.database = database
+        self._operators = operators
+
+    def store(self, tenant: str = "default") -> Store:
+        return self.database.store(tenant)
+
+    def add_client(self, client_id: str) -> int:
+        return self._operators.add_client(METADATA, client_id, STAMP).version
+
+    def disable_client(self, client_id: str) -> None:
+        self._operators.set_client_enabled(client_id, STAMP, enabled=False)
+
+    def add_user(self, username: str, subject: str) -> int:
+        return self._operators.add_user(username, subject, "hash", STAMP).version
+
+    def change_password(self, username: str) -> None:
+        self._operators.set_password(username, "other hash", STAMP)
+
+    def disable_user(self, username: str) -> None:
+        self._operators.set_user_enabled(username, STAMP, enabled=False)
+
+    def add_resource(self, uri: str) -> int:
+        return self._operators.add_resource(members(uri), STAMP).version
+
+    def remove_resource(self, uri: str) -> None:
+        self._operators.remove_resource(uri, STAMP)
+
+    def facts(self) -> tuple[tuple[AuditFact, Stamp], ...]:
+        written = self._operators.audit()
+        return tuple((row.fact, row.stamp) for row in written if not row.fact.event.value.endswith(".changed"))
