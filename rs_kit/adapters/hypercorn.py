@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import signal
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from rs_kit.adapters.hypercorn_connection import Connection, Shared
 from rs_kit.adapters.hypercorn_http import Limits
 from rs_kit.adapters.hypercorn_tasks import ApplicationTasks
 from rs_kit.adapters.hypercorn_tls import tls_context
+from rs_kit.adapters.listening_sockets import bind
 
 # what an ASGI application is, in the words of the ASGI specification
 Scope = MutableMapping[str, Any]
@@ -35,7 +34,6 @@ Application = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Messa
 
 _SWEEP_SECONDS: Final = 0.5
 _LAST_ACCEPTS_SECONDS: Final = 0.02
-_NO_SUCH_ADDRESS: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _REQUESTS_PER_CONNECTION: Final = 1_000_000
 
 _logger: Final = logging.getLogger("rs_kit.listener")
@@ -69,47 +67,6 @@ class ListenerConfig:
         if self.ssl_context is None and self.certfile is not None and self.keyfile is not None:
             return tls_context(self.certfile, self.keyfile)
         return self.ssl_context
-
-
-def bind(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socket]:
-    """Sockets for every address of a host name, all on one port; not listening yet.
-
-    Raises:
-        OSError: an address is in use or is not ours.
-    """
-    sockets: list[socket.socket] = []
-    found = dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
-    with contextlib.ExitStack() as opened:
-        for family, _, _, _, address in found:
-            # a free port is picked once, then wanted for the other addresses too
-            wanted = sockets[0].getsockname()[1] if sockets else port
-            try:
-                bound = opened.enter_context(_bound(family, (address[0], wanted, *address[2:]), reuse_port=reuse_port))
-            except OSError as error:
-                if error.errno in _NO_SUCH_ADDRESS and len(found) > 1:
-                    continue  # "localhost" names an address family that this machine does not have
-                raise
-            sockets.append(bound)
-        if not sockets:
-            raise OSError(f"{host} names no address of this machine")
-        opened.pop_all()
-    return sockets
-
-
-def _bound(family: int, address: tuple[Any, ...], *, reuse_port: bool) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind(address)
-    except OSError:
-        bound.close()
-        raise
-    bound.settimeout(0)
-    return bound
 
 
 class Listener:
