@@ -37,7 +37,7 @@ TRUTH: Any = Truth()
 
 @dataclass(slots=True)
 class Lies:
-    """Every knob (a misspelt one is an AttributeError); TRUTH is honest, `...` leaves the member out, anything else is said instead."""
+    """Every knob: TRUTH is honest, `...` leaves the member out, anything else is said instead; a misspelt one fails."""
 
     # the DPoP proof
     htm: Any = TRUTH
