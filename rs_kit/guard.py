@@ -18,7 +18,7 @@ from rs_kit.protocol.dpop import (
     ProofKeys,
     VerifiedProof,
     access_token_hash,
-    proof_header,
+    proof_octets,
     verify_proof,
 )
 from rs_kit.protocol.errors import (
@@ -77,14 +77,13 @@ class TokenCache:
         self._entries: dict[bytes, Verified] = {}
         self._limit = limit
 
-    def get(self, authorization: bytes, keys: object) -> Verified | None:
+    def get(self, digest: bytes, keys: object) -> Verified | None:
         """What this field brought, if it verified under exactly this key set."""
-        entry = self._entries.get(hashlib.sha256(authorization).digest())
+        entry = self._entries.get(digest)
         return entry if entry is not None and entry.keys is keys else None
 
-    def remember(self, authorization: bytes, entry: Verified) -> None:
+    def remember(self, digest: bytes, entry: Verified) -> None:
         """Keep a verified token; the oldest makes room."""
-        digest = hashlib.sha256(authorization).digest()
         if len(self._entries) >= self._limit and digest not in self._entries:
             del self._entries[next(iter(self._entries))]
         self._entries[digest] = entry
@@ -193,7 +192,8 @@ class Guard:
             authorization = once(request.headers, b"authorization")
             if authorization is None:
                 raise MissingToken("no credentials")
-            verified = self._known(authorization, now) or await self._verified(request, authorization, now)
+            digest = hashlib.sha256(authorization).digest()
+            verified = self._known(digest, now) or await self._verified(request, digest, now)
             token = verified.token
             proof = self._proved(request, verified, now)
             message = self._allowed(request, token)
@@ -240,13 +240,13 @@ class Guard:
             return headers + self._nonce_header(None, self.clock.now())
         return headers
 
-    def _known(self, authorization: bytes, now: int) -> Verified | None:
+    def _known(self, digest: bytes, now: int) -> Verified | None:
         """The token, if it verified before under the keys that are in force now, and has not expired since."""
         keys = self._keys.current()
-        known = None if keys is None else self._tokens.get(authorization, keys)
+        known = None if keys is None else self._tokens.get(digest, keys)
         return known if known is not None and known.token.expires_at + _LEEWAY_SECONDS > now else None
 
-    async def _verified(self, request: HttpRequest, authorization: bytes, now: int) -> Verified:
+    async def _verified(self, request: HttpRequest, digest: bytes, now: int) -> Verified:
         """The token, verified now (RSV-1 steps 3 to 7).
 
         Raises:
@@ -267,12 +267,12 @@ class Guard:
         if token.confirmation is None or token.confirmation.jkt is None:
             raise InvalidToken("the token is not bound to a DPoP key")  # RSV-2, DPOP-RS-8
         verified = Verified(token, access_token_hash(presented), keys)
-        self._tokens.remember(authorization, verified)
+        self._tokens.remember(digest, verified)
         return verified
 
     def _proved(self, request: HttpRequest, verified: Verified, now: int) -> VerifiedProof:
         """The caller holds the keys that the token is bound to (RSV-1 step 9)."""
-        proof = proof_header(request.headers)
+        proof = proof_octets(request.headers)
         if proof is None:
             raise InvalidDpopProof("no proof", "a DPoP proof is required")
         expect = ProofExpectation(

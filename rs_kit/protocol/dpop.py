@@ -76,7 +76,13 @@ class VerifiedProof(NamedTuple):
 
 
 def proof_header(headers: Headers) -> str | None:
-    """The DPoP header field, if any.
+    """The DPoP header field, if any; raises as `proof_octets`."""
+    proof = proof_octets(headers)
+    return None if proof is None else proof.decode("ascii")
+
+
+def proof_octets(headers: Headers) -> bytes | None:
+    """The DPoP header field as it came, if any.
 
     Raises:
         InvalidDpopProof: it is repeated, a list, or empty (RFC 9449 §4.3 (1), DPOP-1).
@@ -89,10 +95,10 @@ def proof_header(headers: Headers) -> str | None:
         return None
     if not proof or proof.translate(None, _COMPACT):  # (1) one field with one value; a list has commas or spaces
         raise InvalidDpopProof("DPoP header: empty, a list, or no compact JWS")
-    return proof.decode("ascii")
+    return proof
 
 
-def verify_proof(proof: str, *, expect: ProofExpectation, keys: ProofKeys) -> VerifiedProof:
+def verify_proof(proof: str | bytes, *, expect: ProofExpectation, keys: ProofKeys) -> VerifiedProof:
     """Every check of RFC 9449 §4.3, numbered as there; (1) is `proof_header`.
 
     Raises:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple, Self
 
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
@@ -69,9 +71,7 @@ def parse_compact(
         InvalidJws: size, alphabet, JSON, `typ`, `alg`, or a header parameter that we refuse.
     """
     header_segment, payload, signing_input, signature = split(token, max_length=max_length)
-    header = parse_header(header_segment)
-    if "jwk" in header:
-        raise InvalidJws("jwk in the header")  # JOSE-14: only a DPoP proof brings its key
+    header = _keyless_header(header_segment)
     check_type(header, types, required=type_required)
     return UnverifiedJws(
         header=header,
@@ -132,6 +132,15 @@ def parse_header(segment: bytes) -> dict[str, object]:
     if not _REFUSED.isdisjoint(header):
         raise InvalidJws("a header parameter is refused")
     return header
+
+
+@lru_cache(maxsize=1024)
+def _keyless_header(segment: bytes) -> Mapping[str, object]:
+    """The header of everything but a DPoP proof; the same for all that one key signs, so it is not read every time."""
+    header = parse_header(segment)
+    if "jwk" in header:
+        raise InvalidJws("jwk in the header")  # JOSE-14: only a DPoP proof brings its key
+    return MappingProxyType(header)
 
 
 def parse_claims(segment: bytes) -> dict[str, object]:

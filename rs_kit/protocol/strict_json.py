@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
+from json.scanner import make_scanner
 from math import isfinite
 from typing import Any, Final, NoReturn
 
@@ -33,14 +35,15 @@ def parse(data: bytes, *, max_depth: int = MAX_DEPTH, max_integer: int = SAFE_IN
         if data.count(b"{") + data.count(b"[") > max_depth and not _is_shallow(data, max_depth):
             raise InvalidJson("nesting")
         text = data.decode("utf-8").strip(_WHITESPACE)
-        value, end = _decoder(max_integer).raw_decode(text)  # `decode` would search for whitespace on either side
+        # the scanner that JSONDecoder.decode calls, without its two searches for whitespace
+        value, end = _scanner(max_integer)(text, 0)
         if end != len(text):
             raise InvalidJson("text after the value")
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate has no UTF-8 form
     except InvalidJson:
         raise
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, StopIteration):
         raise InvalidJson("not JSON") from None
     return value
 
@@ -89,7 +92,7 @@ def _constant(_text: str) -> NoReturn:
 
 
 @lru_cache(maxsize=8)
-def _decoder(max_integer: int) -> json.JSONDecoder:
+def _scanner(max_integer: int) -> Callable[[str, int], tuple[Any, int]]:
     def integer(text: str) -> int:
         if len(text) > _DIGITS + 1:
             raise InvalidJson("number")
@@ -98,6 +101,8 @@ def _decoder(max_integer: int) -> json.JSONDecoder:
             raise InvalidJson("number")
         return value
 
-    return json.JSONDecoder(
+    decoder = json.JSONDecoder(
         object_pairs_hook=_members, parse_int=integer, parse_float=_real, parse_constant=_constant, strict=True
     )
+    scan: Callable[[str, int], tuple[Any, int]] = make_scanner(decoder)  # type: ignore[arg-type] # typeshed: not the decoder
+    return scan
