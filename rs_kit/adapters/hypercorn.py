@@ -120,8 +120,7 @@ class Listener:
         self.shared.last_call_seconds = self._config.lame_duck_seconds
         for connection in self.shared.connections:
             connection.hurry()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        self._rest()
         self._sweeper = self._loop.call_later(self._config.lame_duck_seconds, self.sweep)
         end = self._loop.time() + self._config.graceful_seconds
         while (left := {*self._connections, *self._tasks.running}) and (seconds := end - self._loop.time()) > 0:
@@ -129,7 +128,12 @@ class Listener:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        self._sweeper.cancel()
+        self._rest()
+
+    def _rest(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
 
 
 def _hypercorn_config() -> Config:
