@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 Result = TypeVar("Result")
 
-_BUSY_TIMEOUT_SECONDS: Final = 5.0  # STO-04: a locked database is an answer within 6 s
+_BUSY_SECONDS: Final = 5.0  # STO-04: a locked database is an answer within 6 s
 _WAL_LIMIT: Final = 64 * 1024 * 1024  # bytes that the write-ahead log may keep after a checkpoint
 
 
@@ -30,12 +30,15 @@ class WriterUnavailable(Exception):
         self.detail = detail
 
 
-def connect(path: Path, *, mode: Literal["rw", "rwc"] = "rw") -> sqlite3.Connection:
+def connect(
+    path: Path, *, mode: Literal["rw", "rwc"] = "rw", busy_seconds: float = _BUSY_SECONDS
+) -> sqlite3.Connection:
     """Open a database for writing: write-ahead log, FULL durability, no implicit transactions.
 
     Args:
         path: the database file.
         mode: SQLite's own words; `rwc` creates a file that is missing, `rw` never makes a silent new one (STO-07).
+        busy_seconds: how long a writer waits for another process's transaction.
 
     Raises:
         sqlite3.Error: the file cannot be opened or is no database.
@@ -43,7 +46,7 @@ def connect(path: Path, *, mode: Literal["rw", "rwc"] = "rw") -> sqlite3.Connect
     connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?mode={mode}",
         uri=True,
-        timeout=_BUSY_TIMEOUT_SECONDS,
+        timeout=busy_seconds,
         isolation_level=None,
         check_same_thread=False,  # opened by the caller, so that it sees the failure; used by the writer thread only
         cached_statements=256,
