@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fapi_as.adapters import logs
 from fapi_as.adapters.clock import SystemClock
@@ -26,15 +26,13 @@ from fapi_as.adapters.passwords import Argon2Passwords
 from fapi_as.adapters.store.database import Database
 from fapi_as.adapters.store.location import UnusableDatabase
 from fapi_as.adapters.store.schema import migrate
-from fapi_as.adapters.web.application import build_application
-from fapi_as.adapters.web.asgi import Application
-from fapi_as.features import ENABLED
-from fapi_as.kernel.capabilities import grants
-from fapi_as.kernel.seam import Context
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.errors import StorageUnavailable
 from fapi_as.settings import DEFAULT_TENANT, ConfigurationError, Server, Settings, load
-from rs_kit.protocol.dpop import ProofKeys
+
+if TYPE_CHECKING:
+    from fapi_as.adapters.web.asgi import Application
+    from fapi_as.kernel.seam import Context
 
 CHORE_SECONDS: Final = 60  # less than half of the janitor's lease, so that a leader stays one
 _DAY_SECONDS: Final = 86_400
@@ -126,24 +124,15 @@ class Chores:
 
 
 def _application(settings: Settings) -> Application:
+    # the parent serves nothing, so it does not wait for Quart
+    from fapi_as.adapters.web.application import build_application  # noqa: PLC0415 - in a worker only
+
     logs.configure(settings.logging.level, settings.logging.format)
     sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
     clock, entropy = SystemClock(), SystemEntropy()
     database = Database.open(settings.database.url, sealing=sealing)
     keyring = Keyring.open(settings.database.url, sealing=sealing, clock=clock)
     passwords = Argon2Passwords()
-    context = Context(
-        policy=settings.policy(DEFAULT_TENANT),
-        store=database.store(DEFAULT_TENANT),
-        signer=keyring.signer(DEFAULT_TENANT),
-        entropy=entropy,
-        passwords=passwords,
-        proof_keys=ProofKeys(),
-        nonce_key=sealing.derive("dpop-nonce", DEFAULT_TENANT),
-        browser_key=sealing.derive("browser", DEFAULT_TENANT),
-        features=ENABLED,
-        grants=grants(ENABLED),
-    )
     chores = Chores(settings=settings, sealing=sealing, database=database, holder=entropy.identifier())
 
     @asynccontextmanager
@@ -158,7 +147,31 @@ def _application(settings: Settings) -> Application:
             keyring.close()
             passwords.close()
 
-    return build_application({"": context}, clock=clock, lifespan=lifespan)
+    default = _context(settings, sealing, database, keyring, passwords)
+    return build_application({"": default}, clock=clock, lifespan=lifespan)
+
+
+def _context(
+    settings: Settings, sealing: Sealing, database: Database, keyring: Keyring, passwords: Argon2Passwords
+) -> Context:
+    """Everything that the endpoints of the default tenant are given."""
+    from fapi_as.features import ENABLED  # noqa: PLC0415 - in a worker only
+    from fapi_as.kernel.capabilities import grants  # noqa: PLC0415
+    from fapi_as.kernel.seam import Context  # noqa: PLC0415
+    from rs_kit.protocol.dpop import ProofKeys  # noqa: PLC0415
+
+    return Context(
+        policy=settings.policy(DEFAULT_TENANT),
+        store=database.store(DEFAULT_TENANT),
+        signer=keyring.signer(DEFAULT_TENANT),
+        entropy=SystemEntropy(),
+        passwords=passwords,
+        proof_keys=ProofKeys(),
+        nonce_key=sealing.derive("dpop-nonce", DEFAULT_TENANT),
+        browser_key=sealing.derive("browser", DEFAULT_TENANT),
+        features=ENABLED,
+        grants=grants(ENABLED),
+    )
 
 
 def _refuse_unsafe_tls(server: Server) -> None:

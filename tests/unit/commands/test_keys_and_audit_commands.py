@@ -1,0 +1,80 @@
+"""`fapi-as keys`, `fapi-as audit tail` and `fapi-as explain`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+
+from fapi_as.adapters.clock import SystemClock
+from fapi_as.adapters.keys.keyring import Keyring
+from fapi_as.adapters.keys.sealing import Sealing, read_sealing_key
+from fapi_as.protocol.audit_events import Stamp
+from fapi_as.settings import load
+from tests.support.command_line import CLIENT, CommandLine
+
+
+@pytest.fixture
+def with_key(place: CommandLine) -> CommandLine:
+    """As after the first start."""
+    place.json("keys", "list")  # creates the database
+    settings = load(place.config, {})
+    sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
+    stamp = Stamp(at=SystemClock().now(), correlation_id="first-start", endpoint="fapi-as serve", source="uid:0")
+    with contextlib.closing(Keyring.open(settings.database.url, sealing=sealing, clock=SystemClock())) as keyring:
+        keyring.ensure("default", stamp)
+    return place
+
+
+def test_rotating_publishes_a_next_key_and_leaves_the_active_one(with_key: CommandLine) -> None:
+    (first,) = with_key.json("keys", "list")
+    assert (first["state"], first["alg"]) == ("active", "ES256")
+    following = with_key.json("keys", "rotate")
+    assert following["state"] == "next"
+    states = {row["kid"]: row["state"] for row in with_key.json("keys", "list")}
+    assert states == {first["kid"]: "active", following["kid"]: "next"}
+    assert with_key.json("audit", "tail")[-1]["event"] == "key.changed"
+
+
+def test_a_second_rotation_waits_for_the_first(with_key: CommandLine) -> None:
+    with_key.json("keys", "rotate")
+    assert "is published and becomes active at" in with_key.refused("keys", "rotate")
+
+
+def test_no_command_prints_a_private_key(with_key: CommandLine) -> None:
+    for arguments in (["keys", "list"], ["keys", "list", "--json"], ["keys", "rotate", "--json"]):
+        printed = with_key.run(*arguments).out
+        assert "sealed" not in printed
+        assert '"d"' not in printed
+
+
+def test_there_is_nothing_to_rotate_before_the_first_start(place: CommandLine) -> None:
+    assert place.json("keys", "list") == []
+    assert "has no signing key" in place.refused("keys", "rotate")
+
+
+def test_the_tail_shows_the_last_facts_or_those_after_an_id(place: CommandLine) -> None:
+    for number in range(4):
+        place.json("client", "add", "-", stdin=json.dumps({**CLIENT, "client_id": f"client-{number}"}))
+    last = place.json("audit", "tail", "--limit", "2")
+    assert [fact["client_id"] for fact in last] == ["client-2", "client-3"]
+    after = place.json("audit", "tail", "--after", str(last[0]["id"]))
+    assert [fact["client_id"] for fact in after] == ["client-3"]
+    table = place.run("audit", "tail").out.splitlines()
+    assert len(table) == 5
+    assert table[0].split()[:3] == ["id", "at", "event"]
+
+
+def test_explain_tells_everything_under_one_correlation_id(place: CommandLine) -> None:
+    place.json("client", "add", "-", stdin=json.dumps(CLIENT))
+    (fact,) = place.json("audit", "tail")
+    assert place.json("explain", fact["correlation_id"]) == [fact]
+    lines = place.run("explain", fact["correlation_id"]).out
+    assert "detail" in lines
+    assert "added" in lines
+
+
+@pytest.mark.parametrize("correlation_id", ["unknown", "", "' OR 1=1 --"])
+def test_an_unknown_correlation_id_is_one_sentence(place: CommandLine, correlation_id: str) -> None:
+    assert place.refused("explain", correlation_id) == "nothing is recorded under this correlation id"
