@@ -102,7 +102,7 @@ def test_each_recommended_suite_is_negotiated(server: Server, client: ssl.SSLCon
 
 def refuses(server: Server, client: ssl.SSLContext) -> None:
     with (
-        pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE|handshake failure"),
+        pytest.raises(ssl.SSLError, match=r"HANDSHAKE_FAILURE|handshake failure"),
         connected(server.port, context=client),
     ):
         pass
