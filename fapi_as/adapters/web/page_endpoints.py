@@ -65,8 +65,7 @@ async def _to_its_end(answer: Coroutine[Any, Any, Result]) -> Result:
 
 
 def _response(response: EndpointResponse) -> Response:
-    headers = Headers([(name.decode("ascii"), value.decode("latin-1")) for name, value in response.headers])
-    made = Response(response.body, status=response.status, headers=headers)
-    if "content-type" not in headers:
-        del made.headers["content-type"]  # the framework's guess about a redirect without content
+    pairs = [(name.decode("ascii"), value.decode("latin-1")) for name, value in response.headers]
+    made = Response(response.body, status=response.status)
+    made.headers = Headers(pairs)  # all of them and no other: the framework's guesses go
     return made
