@@ -37,7 +37,7 @@ demo: $(READY) ## the main job once, end to end, over TLS: an agent's tool call,
 	@$(PY) docs/examples/demo.py
 
 dev: $(READY) ## the same parts, left running, with their URLs and a demo user printed
-	@$(PY) docs/examples/demo.py --keep
+	@$(PY) docs/examples/demo.py --dev
 
 test: $(READY) ## everything that must pass; T=unit runs one folder of tests/
 	@$(PY) -m pytest -q $(if $(T),tests/$(T))
