@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 Result = TypeVar("Result")
 
-_BUSY_SECONDS: Final = 5.0  # STO-04: a locked database is an answer within 6 s
+BUSY_SECONDS: Final = 5.0  # STO-04: a locked database is an answer within 6 s
 _WAL_LIMIT: Final = 64 * 1024 * 1024  # bytes that the write-ahead log may keep after a checkpoint
 
 
@@ -30,9 +30,7 @@ class WriterUnavailable(Exception):
         self.detail = detail
 
 
-def connect(
-    path: Path, *, mode: Literal["rw", "rwc"] = "rw", busy_seconds: float = _BUSY_SECONDS
-) -> sqlite3.Connection:
+def connect(path: Path, *, mode: Literal["rw", "rwc"] = "rw", busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open a database for writing: write-ahead log, FULL durability, no implicit transactions.
 
     Args:

@@ -262,6 +262,24 @@ async def test_a_store_that_cannot_answer_says_so_and_recovers_by_itself(path: P
     assert await store.reading.handle(KEEP.kind, KEEP.digest) is not None
 
 
+@pytest.mark.attack("STO-04")
+async def test_while_another_process_holds_the_lock_writes_are_refused_and_reads_go_on(path: Path, url: str) -> None:
+    database = Database.open(url, sealing=Sealing(SEALING_KEY), busy_seconds=0.2)
+    store = database.store("default")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        writing = asyncio.ensure_future(store.commit(Issue(effects=(KEEP,)), STAMP))
+        async with asyncio.timeout(0.15):  # the event loop is not held up by the writer
+            for _ in range(20):
+                assert await store.reading.handle(KEEP.kind, KEEP.digest) is None
+                await asyncio.sleep(0)
+        with pytest.raises(StorageUnavailable):
+            await writing
+        connection.execute("ROLLBACK")
+    assert isinstance(await store.commit(Issue(effects=(KEEP,)), STAMP), Issue)
+    await database.close()
+
+
 async def test_a_closed_database_says_so(url: str) -> None:
     database = Database.open(url, sealing=Sealing(SEALING_KEY))
     waiting = asyncio.ensure_future(database.store("default").commit(Issue(effects=(KEEP,)), STAMP))

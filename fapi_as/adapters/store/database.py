@@ -15,7 +15,7 @@ from fapi_as.adapters.store.tables import REVISION
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.decisions import Decision
 from fapi_as.protocol.errors import StorageUnavailable
-from rs_kit.adapters.sqlite_writer import SqliteWriter, Transaction, Unit, WriterUnavailable, connect
+from rs_kit.adapters.sqlite_writer import BUSY_SECONDS, SqliteWriter, Transaction, Unit, WriterUnavailable, connect
 
 _Result = TypeVar("_Result")
 _REVISION: Final = "SELECT version_num FROM alembic_version"
@@ -63,8 +63,13 @@ class Database:
         self.janitor = Janitor(self.run)
 
     @classmethod
-    def open(cls, url: str, *, sealing: Seal) -> Self:
+    def open(cls, url: str, *, sealing: Seal, busy_seconds: float = BUSY_SECONDS) -> Self:
         """Open a migrated database; the event loop that first commits is the one it serves.
+
+        Args:
+            url: the database.url of the settings.
+            sealing: seals and opens payloads.
+            busy_seconds: how long a commit waits for another process's transaction.
 
         Raises:
             UnsupportedDatabase: another engine than SQLite in a file.
@@ -78,7 +83,7 @@ class Database:
                 reader.close()
                 found = "none" if revision is None else revision[0]
                 raise UnusableDatabase(f"the database {path} has schema {found}, this version needs {REVISION}")
-            writer = SqliteWriter(partial(connect, path))
+            writer = SqliteWriter(partial(connect, path, busy_seconds=busy_seconds))
         except (StorageUnavailable, sqlite3.Error) as error:
             reader.close()
             reason = error.detail if isinstance(error, StorageUnavailable) else error

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from functools import cache, partial
 from typing import Final, Protocol
 
-from sqlalchemy import bindparam, delete, or_, select, tuple_
+from sqlalchemy import bindparam, delete, literal_column, or_, select, tuple_
 from sqlmodel import SQLModel
 
 from fapi_as.adapters.store import tables
@@ -77,7 +77,12 @@ def _delete(text: str, before: int, transaction: Transaction) -> int:
 def _sweep_text(model: type[SQLModel], column: str) -> str:
     table = table_of(model)
     row = tuple_(*table.primary_key.columns)
-    expired = select(*table.primary_key.columns).where(table.c[column] < bindparam("before")).limit(bindparam("limit"))
+    expired = (
+        select(*table.primary_key.columns)
+        .where(table.c[column] < bindparam("before"))
+        .limit(bindparam("limit"))
+        .offset(literal_column("0"))  # else the compiler binds one
+    )
     return text_of(delete(table).where(row.in_(expired)), "before", "limit")
 
 

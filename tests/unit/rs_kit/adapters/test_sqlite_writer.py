@@ -116,7 +116,6 @@ async def test_a_caller_that_goes_away_stops_neither_its_unit_nor_the_next(
     assert numbers(other) == [1, 2]
 
 
-@pytest.mark.attack("STO-04")
 async def test_a_locked_database_fails_everybody_who_waits_and_recovers_by_itself(
     writer: SqliteWriter, other: sqlite3.Connection
 ) -> None:

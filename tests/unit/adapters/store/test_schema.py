@@ -1,0 +1,84 @@
+"""The steps of migrations and the tables say the same, and statements fit both."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import bindparam, select
+from sqlmodel import SQLModel
+
+from fapi_as.adapters.store import migrate, tables
+from fapi_as.adapters.store.engine import reading_engine, writing_engine
+from fapi_as.adapters.store.statements import MisboundStatement, statements, table_of, text_of
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "store.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+def _schema(path: Path) -> dict[str, str]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND type <> 'trigger'")
+        return {name: " ".join(text.split()) for name, text in rows if name != "alembic_version"}
+
+
+def test_the_migrated_schema_is_the_one_of_the_tables(path: Path, tmp_path: Path) -> None:
+    with reading_engine(path).connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
+    made = tmp_path / "made.db"
+    with contextlib.closing(sqlite3.connect(made)):
+        pass
+    with writing_engine(made).begin() as connection:
+        SQLModel.metadata.create_all(connection)
+    assert _schema(path) == _schema(made)  # STRICT, WITHOUT ROWID and CHECK, which the comparison above does not see
+
+
+def test_this_versions_revision_is_the_last_step() -> None:
+    config = Config()
+    config.set_main_option("script_location", "fapi_as.adapters.store:migrations")
+    assert ScriptDirectory.from_config(config).get_heads() == [tables.REVISION]
+
+
+def test_every_row_belongs_to_a_tenant_except_the_leases() -> None:
+    without = {table.name for table in SQLModel.metadata.tables.values() if "tenant" not in table.c}
+    assert without == {"lease"}
+
+
+def test_hot_columns_are_integers_text_and_octets() -> None:
+    kinds = {str(column.type) for table in SQLModel.metadata.tables.values() for column in table.columns}
+    assert kinds <= {"INTEGER", "TEXT", "BLOB"}
+
+
+def test_every_statement_is_understood_by_the_migrated_database(path: Path) -> None:
+    compiled = statements()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for field in fields(compiled):
+            text = getattr(compiled, field.name)
+            connection.execute(f"EXPLAIN {text}", (None,) * text.count("?"))
+
+
+@pytest.mark.parametrize(
+    "name", ["take_once", "spend", "touch", "revoke", "attempt", "require_client", "require_user", "handle", "client"]
+)
+def test_hot_statements_find_their_rows_by_index(path: Path, name: str) -> None:
+    text = getattr(statements(), name)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", (None,) * text.count("?"))]
+    assert not [step for step in plan if step.startswith("SCAN") and step != "SCAN CONSTANT ROW"]
+
+
+def test_a_statement_whose_parameters_drifted_does_not_compile() -> None:
+    columns = table_of(tables.Epoch).c
+    with pytest.raises(MisboundStatement):
+        text_of(select(columns.value).where(columns.tenant == bindparam("tenant")), "value", "tenant")
