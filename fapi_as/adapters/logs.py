@@ -53,6 +53,7 @@ def configure(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # says at every start what it would do
 
 
 class JsonLines(logging.Formatter):

@@ -27,15 +27,18 @@ def refusals(subject: str | None = None) -> Iterator[None]:
 
 def _sentence(error: Exception) -> str | None:
     # named only now: a command that goes well never asks for them
+    from fapi_as.settings import ConfigurationError
+
+    if isinstance(error, ConfigurationError):
+        return str(error)
     from fapi_as.adapters.keys.keyring import AlreadyRotating, NoSigningKey
     from fapi_as.adapters.keys.sealing import UnusableSealingKey
     from fapi_as.adapters.store.location import UnsupportedDatabase, UnusableDatabase
     from fapi_as.adapters.store.operators import AlreadyExists, NotFound
     from fapi_as.adapters.store.sealed_payload import BrokenSeal
-    from fapi_as.settings import ConfigurationError
     from rs_kit.protocol.errors import ProtocolError
 
-    if isinstance(error, ConfigurationError | UnusableSealingKey | UnsupportedDatabase | UnusableDatabase):
+    if isinstance(error, UnusableSealingKey | UnsupportedDatabase | UnusableDatabase):
         return str(error)
     if isinstance(error, AlreadyExists | NotFound | AlreadyRotating | NoSigningKey):
         return str(error)

@@ -24,14 +24,15 @@ def serve(*, workers: int | None, config: Path) -> None:
     Migrates the database, makes the first signing key, and prints the addresses when requests are accepted. A worker
     that dies is replaced; on SIGTERM every request in flight is answered first.
     """
-    from fapi_as import bootstrap
-    from fapi_as.adapters import logs
-    from fapi_as.adapters.serving.plan import ServePlan
-    from fapi_as.adapters.serving.supervisor import supervise
     from fapi_as.settings import load
 
     with refusals():
-        settings = load(config, os.environ)
+        settings = load(config, os.environ)  # first: what it refuses need not wait for the rest
+        from fapi_as import bootstrap
+        from fapi_as.adapters import logs
+        from fapi_as.adapters.serving.plan import ServePlan
+        from fapi_as.adapters.serving.supervisor import supervise
+
         logs.configure(settings.logging.level, settings.logging.format)
         bootstrap.prepare(settings, operator_stamp())
     server = settings.server
@@ -52,11 +53,12 @@ def serve(*, workers: int | None, config: Path) -> None:
 @CONFIG
 def check_config(*, as_json: bool, config: Path) -> None:
     """Print what holds, or the sentence with which `serve` would refuse; changes nothing."""
-    from fapi_as import bootstrap
     from fapi_as.settings import load
 
     with refusals():
         settings = load(config, os.environ)
+        from fapi_as import bootstrap
+
         bootstrap.inspect(settings)
     document = settings.model_dump(mode="json")
     if as_json:
