@@ -110,18 +110,23 @@ def _chosen_id(members: Mapping[str, Any]) -> str:
 
 
 def _refuse_a_subject(client_id: str, subjects: set[str]) -> None:
+    from fapi_as.protocol.client_metadata import InvalidClientMetadata
+
     if client_id in subjects:  # OA-REG-2, FAPI2-SEC-6: a token for a client must not look like one for a person
-        raise click.ClickException("client_id is the subject of a user, choose another")
+        sentence = "client_id is the subject of a user, choose another"
+        raise InvalidClientMetadata(sentence, sentence)
 
 
 def _refuse_unknown_grants(members: Mapping[str, Any]) -> None:
     from fapi_as.features import ENABLED
     from fapi_as.kernel.capabilities import grants
+    from fapi_as.protocol.client_metadata import InvalidClientMetadata
 
     asked = members.get("grant_types")
     known = grants(ENABLED)
     if isinstance(asked, list) and any(isinstance(name, str) and name not in known for name in asked):
-        raise click.ClickException(f"grant_types: this server offers {', '.join(sorted(known))}")
+        sentence = f"grant_types: this server offers {', '.join(sorted(known))}"
+        raise InvalidClientMetadata(sentence, sentence)
 
 
 def _shown(stored: StoredClient) -> dict[str, object]:

@@ -132,4 +132,4 @@ def test_a_file_that_is_not_there_is_one_sentence(place: CommandLine) -> None:
 def test_a_client_may_not_be_called_like_the_subject_of_a_user(place: CommandLine) -> None:
     subject = place.json("user", "add", "alice", "--password-stdin", stdin=PASSWORD)["subject"]
     sentence = place.refused("client", "add", "-", stdin=json.dumps({**CLIENT, "client_id": subject}))
-    assert sentence == "client_id is the subject of a user, choose another"
+    assert sentence == "stdin: client_id is the subject of a user, choose another"
