@@ -156,7 +156,8 @@ class RsKit:
         if query and b"access_token" in {name for name, _ in parse_qsl(query, keep_blank_values=True)}:
             # RFC 6750 §2.3 is not offered (MCP-3)
             raise InvalidRequest("token in the query", "the access token belongs in the Authorization header")
-        if request.method == "POST":
+        # who brings no credentials is told so first: discovery starts there, whatever the body is (DPR-22)
+        if request.method == "POST" and any(name == b"authorization" for name, _ in request.headers):
             media_type = values.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if media_type != b"application/json" or b"content-encoding" in values:
                 raise UnsupportedMediaType("content-type or content-encoding")
