@@ -26,6 +26,7 @@ from fapi_as.adapters.passwords import Argon2Passwords
 from fapi_as.adapters.store.database import Database
 from fapi_as.adapters.store.location import UnusableDatabase
 from fapi_as.adapters.store.schema import migrate
+from fapi_as.ports import Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.errors import StorageUnavailable
 from fapi_as.settings import DEFAULT_TENANT, ConfigurationError, Server, Settings, load
@@ -99,19 +100,27 @@ class Chores:
     database: Database
     holder: str
 
-    async def run(self, clock: SystemClock) -> None:
+    async def run(self, clock: Clock) -> None:
         """Once a minute, until cancelled; a failure is told and does not end it."""
         while True:
             try:
-                if await self.database.janitor.sweep(self.holder, clock.now()) is not None:
-                    await asyncio.to_thread(self._follow_old_key, clock)
+                await self.once(clock)
             except StorageUnavailable as error:
                 _logger.warning("chores wait for the store", extra={"detail": error.detail})
             except Exception:
                 _logger.exception("a chore failed")
             await asyncio.sleep(CHORE_SECONDS)
 
-    def _follow_old_key(self, clock: SystemClock) -> None:
+    async def once(self, clock: Clock) -> None:
+        """Do what is due, when no other worker does it.
+
+        Raises:
+            StorageUnavailable, UnusableDatabase: the store cannot be written now.
+        """
+        if await self.database.janitor.sweep(self.holder, clock.now()) is not None:
+            await asyncio.to_thread(self._follow_old_key, clock)
+
+    def _follow_old_key(self, clock: Clock) -> None:
         """Publish a successor of a signing key that has been active for `keys.rotation_days` (JOSE-34)."""
         now = clock.now()
         with contextlib.closing(Keyring.open(self.settings.database.url, sealing=self.sealing, clock=clock)) as keyring:
