@@ -28,6 +28,7 @@ def test_a_record_is_one_json_object_with_its_extra_members() -> None:
 HOSTILE = 'a\r\n{"event": "forged"}\x1b[2J\u2028\u202e\x00'
 
 
+@pytest.mark.attack("LOG-01")
 @pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
 def test_no_text_can_break_or_forge_a_line(formatter: logging.Formatter) -> None:
     line = formatter.format(_record("client %s", HOSTILE, client_name=HOSTILE))
