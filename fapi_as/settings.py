@@ -114,11 +114,15 @@ def _database_url(value: str, info: ValidationInfo) -> str:
     if engine is not None and engine[1] != "sqlite":  # the rest is not repeated, it may hold a password
         raise ValueError(f"names the engine {engine[1]}, for which there is no store yet; use sqlite:///fapi-as.db")
     scheme, _, rest = value.partition(":///")
-    if scheme != "sqlite" or re.search(r"[?#%\x00-\x1f]", rest) is not None:
-        raise ValueError("must be sqlite:/// and the path of a file, without a driver and without options")
+    if scheme != "sqlite":
+        raise ValueError("must be sqlite:/// and the path of a file, without a driver")
     if rest in {"", ":memory:"}:
         raise ValueError("must name a file, because the workers share it")
-    return f"sqlite:///{(info.context or Path()) / rest}"
+    path = str((info.context or Path()) / rest)
+    if re.search(r"[?#%\x00-\x1f]", path) is not None:
+        # these end or change a path in a URL: another file would be opened than the one that is written here
+        raise ValueError("and its directory must have none of the characters ? # % in their names")
+    return f"sqlite:///{path}"
 
 
 _Path = Annotated[Path, Field(strict=False), AfterValidator(_resolved)]

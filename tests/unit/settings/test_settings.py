@@ -259,7 +259,15 @@ def test_a_database_of_another_engine_is_refused_without_repeating_its_password(
     ["", "fapi-as.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///a.db?mode=ro", "sqlite+x:///a.db"],
 )
 def test_a_database_that_workers_could_not_share_is_refused(write: Write, url: str) -> None:
-    assert _refused(write(f'{MINIMAL}[database]\nurl = "{url}"\n')).startswith("database.url must ")
+    assert _refused(write(f'{MINIMAL}[database]\nurl = "{url}"\n')).startswith("database.url ")
+
+
+@pytest.mark.parametrize("character", "?#%")
+def test_a_directory_whose_name_would_change_the_url_is_refused(tmp_path: Path, character: str) -> None:
+    directory = tmp_path / f"odd{character}41"
+    directory.mkdir()
+    (directory / "fapi-as.toml").write_text(MINIMAL, encoding="utf-8")
+    assert _refused(directory / "fapi-as.toml").startswith("database.url and its directory must have none of")
 
 
 def test_a_file_that_is_not_there_is_refused_with_what_writes_one(tmp_path: Path) -> None:
