@@ -8,6 +8,7 @@ from rs_kit.protocol.errors import InvalidDpopProof, InvalidRequest, ProtocolErr
 
 __all__ = [
     "AccessDenied",
+    "Forbidden",
     "InvalidAuthorizationDetails",
     "InvalidClient",
     "InvalidDpopProof",
@@ -118,6 +119,13 @@ class AccessDenied(ProtocolError):
     public: ClassVar[str] = "the request was denied"
 
 
+class Forbidden(ProtocolError):
+    """RFC 9110 §15.5.4: a form that our page in this browser session did not make (LOG-15, LOG-16)."""
+
+    error: ClassVar[str] = "invalid_request"
+    public: ClassVar[str] = "this form is not valid any more, go back, reload the page and try again"
+
+
 class MethodNotAllowed(ProtocolError):
     """RFC 9110 §15.5.6; the door adds `Allow`."""
 
@@ -169,6 +177,7 @@ class StorageUnavailable(ProtocolError):
 
 _STATUS: Final[dict[type[ProtocolError], int]] = {
     InvalidClient: 401,  # RFC 6749 §5.2 and product.md: 401 for every method of client authentication
+    Forbidden: 403,
     NotFound: 404,
     MethodNotAllowed: 405,
     RequestTimeout: 408,

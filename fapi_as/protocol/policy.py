@@ -18,6 +18,7 @@ class Policy:
     request_uri_lifetime: timedelta = profile.REQUEST_URI_LIFETIME
     interaction_lifetime: timedelta = profile.INTERACTION_LIFETIME
     session_lifetime: timedelta = profile.SESSION_LIFETIME
+    session_idle: timedelta = profile.SESSION_IDLE
     access_token_lifetime: timedelta = profile.ACCESS_TOKEN_LIFETIME
     refresh_token_lifetime: timedelta = profile.REFRESH_TOKEN_LIFETIME
     dpop_proof_age: timedelta = profile.DPOP_PROOF_AGE

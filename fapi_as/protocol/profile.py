@@ -13,6 +13,7 @@ REQUEST_URI_CEILING: Final = timedelta(seconds=599)  # FAPI2-AZ-15: less than 60
 INTERACTION_LIFETIME: Final = timedelta(minutes=10)  # product.md: opening starts an interaction
 SESSION_LIFETIME: Final = timedelta(hours=8)
 SESSION_CEILING: Final = timedelta(hours=24)
+SESSION_IDLE: Final = timedelta(minutes=15)  # LOG-14
 ACCESS_TOKEN_LIFETIME: Final = timedelta(minutes=5)
 ACCESS_TOKEN_CEILING: Final = timedelta(minutes=10)  # DPOP-AS-17, AT-15
 REFRESH_TOKEN_LIFETIME: Final = timedelta(days=30)  # absolute: RT-3

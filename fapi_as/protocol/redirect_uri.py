@@ -59,3 +59,10 @@ def origin_of(redirect_uri: str) -> str:
 def with_parameters(redirect_uri: str, encoded: str) -> str:
     """Append response parameters; a registered query is kept (OA-REG-4)."""
     return f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{encoded}"
+
+
+def form_action_source(redirect_uri: str) -> str:
+    """The CSP source that lets the answer to a form redirect there (CSP3 form-action)."""
+    parts = urlsplit(redirect_uri)
+    # the grammar of host sources has no IPv6 literal: browsers drop such a source and then block the redirect
+    return f"{parts.scheme}:" if "[" in parts.netloc else origin_of(redirect_uri)
