@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from fapi_as.kernel.messages import Answer, EndpointRequest, EndpointResponse, Json, Page, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.kernel.sender_constraint import nonce_headers
+from fapi_as.protocol.authorization_response import AuthorizationFailed
 from fapi_as.protocol.decisions import Decision, Refuse, recorded_refusal
 from fapi_as.protocol.errors import (
     InvalidClient,
@@ -93,6 +94,8 @@ async def _rendered(
     context: Context, endpoint: Endpoint, request: EndpointRequest, render_page: RenderPage
 ) -> EndpointResponse | ProtocolError:
     outcome = await _run(context, endpoint, request)
+    if isinstance(outcome, AuthorizationFailed):
+        outcome = SeeOther(location=outcome.location(context.policy.issuer))
     if isinstance(outcome, ProtocolError):
         return outcome
     return _render_json(outcome) if isinstance(outcome, Json) else render_page(outcome, request)
