@@ -17,13 +17,14 @@ from fapi_as.protocol.errors import (
     InvalidDpopProof,
     InvalidGrant,
     InvalidRequest,
+    InvalidRequestUri,
     InvalidScope,
     InvalidTarget,
     RequestNotSupported,
     UnauthorizedClient,
     UnsupportedResponseType,
 )
-from fapi_as.protocol.handles import KeptHandle
+from fapi_as.protocol.handles import REQUEST_URI_PREFIX, KeptHandle
 from fapi_as.protocol.parameters import Parameters
 from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.profile import NONCE_LIMIT, RESOURCE_LIMIT, STATE_LIMIT
@@ -31,6 +32,7 @@ from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.user import RegisteredUser
 
 GRANT_TYPE: Final = "authorization_code"
+_REQUEST_URI_LIMIT: Final = 512  # characters, JAR-5
 
 
 def asked_resources(parameters: Parameters, client: RegisteredClient) -> tuple[str, ...]:
@@ -126,6 +128,51 @@ def _bounded(parameters: Parameters, name: str, limit: int) -> str | None:
     if value is not None and len(value) > limit:
         raise InvalidRequest(f"{name} is too long", f"{name} must have at most {limit} characters")
     return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRequest:
+    """What an authorization endpoint URL may say, and nothing else of it is read (FAPI2-AZ-22)."""
+
+    client_id: str
+    request_uri: str
+
+
+def asked_request(query: Parameters) -> AskedRequest:
+    """RFC 9126 §4: only our own request_uri begins anything.
+
+    Raises:
+        InvalidRequest: not pushed, or no client_id (FAPI2-AZ-3).
+        InvalidRequestUri: no URN of ours (JAR-5).
+    """
+    request_uri = query.get("request_uri")
+    if query.get("request") is not None or request_uri is None:
+        raise InvalidRequest("not a pushed request", "authorization requests must be pushed, see RFC 9126")
+    if len(request_uri) > _REQUEST_URI_LIMIT:
+        raise InvalidRequestUri("request_uri is too long")
+    if request_uri[:4].lower() != "urn:":  # nothing is ever fetched: JAR-6, AUZ-03
+        raise InvalidRequest("request_uri of another kind", "request_uri must come from the pushed request endpoint")
+    client_id = query.require("client_id")
+    if not request_uri.startswith(REQUEST_URI_PREFIX):
+        raise InvalidRequestUri("request_uri of another name space")
+    return AskedRequest(client_id=client_id, request_uri=request_uri)
+
+
+def may_begin(asked: AskedRequest, handle: KeptHandle | None, now: int) -> ValidatedAuthorizationRequest:
+    """RFC 9126 §4: looking does not spend, so a page may be opened again until the authorization completes.
+
+    Raises:
+        InvalidRequestUri: unknown, expired, used or of another client (PAR-16).
+    """
+    if handle is None:
+        raise InvalidRequestUri("unknown request_uri")
+    if handle.client_id != asked.client_id:  # FAPI2-AZ-21
+        raise InvalidRequestUri("request_uri of another client")
+    if handle.spent:  # FAPI2-AZ-19
+        raise InvalidRequestUri("request_uri is used up")
+    if now >= handle.usable_until:  # FAPI2-AZ-20: bounds the first opening, not the interaction
+        raise InvalidRequestUri("request_uri expired")
+    return ValidatedAuthorizationRequest.from_bytes(handle.payload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,76 @@
+"""GET /authorize: opens a pushed request in this browser and leads to the next page (RFC 9126 §4)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fapi_as.features.authorization_code.rules import asked_request, may_begin
+from fapi_as.kernel.browser import cookie, stranger, visitor
+from fapi_as.kernel.door import settle
+from fapi_as.kernel.interaction import standing_request, step_url
+from fapi_as.kernel.messages import EndpointRequest, SeeOther
+from fapi_as.kernel.seam import Context, Endpoint, Face
+from fapi_as.protocol.audit_events import AuditEvent, AuditFact
+from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
+from fapi_as.protocol.decisions import Issue
+from fapi_as.protocol.effects import HandleKind, Keep, Record
+from fapi_as.protocol.handles import digest_of
+from fapi_as.protocol.interaction import Interaction
+from fapi_as.protocol.parameters import parse
+from fapi_as.protocol.policy import seconds
+
+
+async def authorize(context: Context, request: EndpointRequest) -> SeeOther:
+    """Validate before anything is shown, bind the interaction to the browser, and go on to sign-in or consent.
+
+    Raises:
+        ProtocolError: a local page; nothing on the URL says where else to go (OA-AC-4).
+        Refused: the request does not stand any more, and the client is told.
+    """
+    asked = asked_request(parse(request.query_string))
+    request_digest = digest_of(asked.request_uri)
+    pushed = await context.reading.handle(HandleKind.REQUEST_URI, request_digest)
+    validated = may_begin(asked, pushed, request.now)
+    await standing_request(context, request, validated, request_digest)
+    found = await visitor(context, request)
+    browser = found if found.browser is not None else stranger(context)
+    handle = context.entropy.handle()
+    interaction = Interaction(request_digest=request_digest, browser=browser.browser or "")
+    await settle(context, request, _opened(context, request, handle, interaction, validated))
+    return SeeOther(
+        location=step_url(context.policy, "/login" if browser.signed_in is None else "/consent", handle),
+        cookies=() if browser is found else (cookie(context.policy, browser.handle or ""),),
+    )
+
+
+def _opened(
+    context: Context,
+    request: EndpointRequest,
+    handle: str,
+    interaction: Interaction,
+    validated: ValidatedAuthorizationRequest,
+) -> Issue:
+    usable_until = request.now + seconds(context.policy.interaction_lifetime)
+    keep = Keep(
+        kind=HandleKind.INTERACTION,
+        digest=digest_of(handle),
+        payload=interaction.to_bytes(),
+        usable_until=usable_until,
+        delete_after=usable_until,
+        client_id=validated.client_id,
+    )
+    fact = AuditFact(
+        event=AuditEvent.AUTHORIZATION_OPENED,
+        client_id=validated.client_id,
+        resource=" ".join(validated.resources),
+        scope=" ".join(validated.scope),
+    )
+    return Issue(effects=(keep, Record(fact=fact)))
+
+
+AUTHORIZE: Final = Endpoint(
+    path="/authorize",
+    face=Face.PAGE,
+    methods={"GET": authorize},
+    metadata_member="authorization_endpoint",
+)

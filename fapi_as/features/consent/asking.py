@@ -1,0 +1,109 @@
+"""GET and POST /consent: the page that asks, and the one decision that an answer becomes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fapi_as.features.consent.rules import (
+    ConsentFacts,
+    DrawnHandles,
+    answered,
+    approve,
+    deny,
+    shown_digest,
+    shown_values,
+)
+from fapi_as.kernel.browser import (
+    SignedIn,
+    Visitor,
+    form_token,
+    require_form_token,
+    require_same_site,
+    stays_signed_in,
+    touch,
+    visitor,
+)
+from fapi_as.kernel.door import settle
+from fapi_as.kernel.interaction import PendingInteraction, pending_interaction, step_url
+from fapi_as.kernel.messages import EndpointRequest, Page, SeeOther
+from fapi_as.kernel.seam import Context, Endpoint, Face
+from fapi_as.protocol.authorization_response import AuthorizationFailed, success_location
+from fapi_as.protocol.errors import AccessDenied
+from fapi_as.protocol.handles import digest_of
+from fapi_as.protocol.parameters import parse, parse_form
+from fapi_as.protocol.redirect_uri import form_action_source
+from rs_kit.protocol.http import single
+
+_PURPOSE: Final = "consent"
+
+
+async def ask(context: Context, request: EndpointRequest) -> Page | SeeOther:
+    """Show what is asked; nothing was ever allowed before, so everybody is asked every time.
+
+    Raises:
+        ProtocolError: no interaction of this browser.
+    """
+    browser = await visitor(context, request)
+    pending = await pending_interaction(context, request, browser, parse(request.query_string).get("interaction"))
+    person = browser.signed_in
+    if person is None or not await stays_signed_in(context, request, person):
+        return SeeOther(location=step_url(context.policy, "/login", pending.handle))
+    return _page(context, browser, person, pending)
+
+
+async def conclude(context: Context, request: EndpointRequest) -> SeeOther:
+    """Take the answer of the person who was asked, in the browser where it was asked, to what was shown.
+
+    Raises:
+        ProtocolError: no interaction of this browser, or no form of ours.
+        Refused: something changed, or another tab was first; no code.
+    """
+    require_same_site(context, request)
+    parameters = parse_form(single(request.headers, b"content-type"), request.body)
+    browser = await visitor(context, request)
+    pending = await pending_interaction(context, request, browser, parameters.get("interaction"))
+    shown = parameters.get("shown") or ""
+    require_form_token(context, browser, parameters.get("csrf_token"), _PURPOSE, pending.handle, shown)
+    answer = answered(parameters)
+    person = browser.signed_in
+    if person is None:
+        return SeeOther(location=step_url(context.policy, "/login", pending.handle))
+    facts = ConsentFacts(
+        request=pending.request,
+        session=person.session,
+        touch=touch(context.policy, person, request.now),
+        spends=pending.spends,
+    )
+    if answer == "deny":
+        await settle(context, request, deny(facts))
+        denied = AuthorizationFailed(pending.request.validated, AccessDenied("the person said no"))
+        return SeeOther(location=denied.location(context.policy.issuer))
+    if shown != shown_digest(shown_values(pending.request, person.user.username, context.policy)):
+        return SeeOther(location=step_url(context.policy, "/consent", pending.handle))  # ask anew, with today's words
+    return await _approve(context, request, facts)
+
+
+async def _approve(context: Context, request: EndpointRequest, facts: ConsentFacts) -> SeeOther:
+    code = context.entropy.handle()
+    drawn = DrawnHandles(code_digest=digest_of(code), authorization_id=context.entropy.identifier())
+    await settle(context, request, approve(facts, drawn, request.now, context.policy))
+    return SeeOther(location=success_location(facts.request.validated, context.policy.issuer, code))
+
+
+def _page(context: Context, browser: Visitor, person: SignedIn, pending: PendingInteraction) -> Page:
+    values = shown_values(pending.request, person.user.username, context.policy)
+    shown = shown_digest(values)
+    return Page(
+        template="consent/consent.html",
+        values={
+            **values,
+            "action": context.policy.url("/consent"),
+            "interaction": pending.handle,
+            "shown": shown,
+            "csrf_token": form_token(context, browser, _PURPOSE, pending.handle, shown),
+        },
+        form_action=(form_action_source(pending.request.validated.redirect_uri),),
+    )
+
+
+CONSENT: Final = Endpoint(path="/consent", face=Face.PAGE, methods={"GET": ask, "POST": conclude})

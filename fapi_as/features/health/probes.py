@@ -1,0 +1,31 @@
+"""GET /healthz and GET /readyz: one word each, and nothing about why not."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fapi_as.kernel.messages import EndpointRequest, Json
+from fapi_as.kernel.seam import Context, Endpoint, Face
+from fapi_as.protocol.effects import HandleKind
+from fapi_as.protocol.handles import digest_of
+
+
+async def alive(context: Context, request: EndpointRequest) -> Json:  # noqa: ARG001 - the seam's signature
+    """The process answers; it asks nobody."""
+    return Json(payload={"status": "alive"})
+
+
+async def ready(context: Context, request: EndpointRequest) -> Json:  # noqa: ARG001 - the seam's signature
+    """The store answers, too.
+
+    Raises:
+        StorageUnavailable: it does not; the door answers 503 with one sentence (P8).
+    """
+    await context.reading.handle(HandleKind.SESSION, digest_of("readyz"))  # handles are never cached
+    return Json(payload={"status": "ready"})
+
+
+ENDPOINTS: Final = (
+    Endpoint(path="/healthz", face=Face.PROTOCOL, methods={"GET": alive}),
+    Endpoint(path="/readyz", face=Face.PROTOCOL, methods={"GET": ready}),
+)

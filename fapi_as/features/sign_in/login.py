@@ -1,0 +1,113 @@
+"""GET and POST /login: the form, the count, the hash, and a new session."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fapi_as.features.sign_in.rules import (
+    FormUsed,
+    SignInFacts,
+    TypedCredentials,
+    account_bucket,
+    count_attempt,
+    decide_sign_in,
+    signed_in,
+    typed_credentials,
+)
+from fapi_as.kernel.browser import (
+    Visitor,
+    cookie,
+    form_once,
+    form_token,
+    keep_session,
+    require_form_token,
+    require_same_site,
+    visitor,
+)
+from fapi_as.kernel.door import settle
+from fapi_as.kernel.interaction import PendingInteraction, pending_interaction, step_url
+from fapi_as.kernel.messages import EndpointRequest, Page, SeeOther
+from fapi_as.kernel.seam import Context, Endpoint, Face
+from fapi_as.protocol.decisions import Decision, Refuse
+from fapi_as.protocol.parameters import parse, parse_form
+from fapi_as.protocol.redirect_uri import form_action_source
+from rs_kit.protocol.http import single
+
+_PURPOSE: Final = "login"
+_UNAUTHORIZED: Final = 401
+
+
+async def show(context: Context, request: EndpointRequest) -> Page | SeeOther:
+    """Ask who the person is; a live session goes on to consent, which is asked anew every time.
+
+    Raises:
+        ProtocolError: no interaction of this browser.
+    """
+    browser = await visitor(context, request)
+    pending = await pending_interaction(context, request, browser, parse(request.query_string).get("interaction"))
+    if browser.signed_in is not None:
+        return SeeOther(location=step_url(context.policy, "/consent", pending.handle))
+    return _form(context, browser, pending)
+
+
+async def sign_in(context: Context, request: EndpointRequest) -> Page | SeeOther:
+    """Count, hash, decide; only then a session.
+
+    Raises:
+        ProtocolError: no interaction of this browser, no form of ours, or too many attempts.
+    """
+    require_same_site(context, request)
+    parameters = parse_form(single(request.headers, b"content-type"), request.body)
+    browser = await visitor(context, request)
+    pending = await pending_interaction(context, request, browser, parameters.get("interaction"))
+    token = parameters.get("csrf_token")
+    require_form_token(context, browser, token, _PURPOSE, pending.handle)
+    typed = typed_credentials(parameters)
+    await settle(context, request, count_attempt(typed, request.source, pending.request.client.client_id))
+    user = await context.reading.user_named(typed.username)
+    facts = SignInFacts(
+        user=user,
+        password_matches=await context.passwords.matches(user.password_hash if user else None, typed.password),
+        client_id=pending.request.client.client_id,
+        browser=browser.browser or "",
+        replaces=browser.replaces,
+        form=form_once(token or "", pending.usable_until),
+    )
+    handle = context.entropy.handle()
+    outcome = await context.store.commit(_decision(context, request, facts, typed, handle), request.stamp)
+    onward = step_url(context.policy, "/consent", pending.handle)
+    if not isinstance(outcome, Refuse):
+        return SeeOther(location=onward, cookies=(cookie(context.policy, handle),))
+    if isinstance(outcome.error, FormUsed):
+        return SeeOther(location=onward)  # whoever came first is in; this browser finds out there
+    return _form(context, browser, pending, problem=outcome.error.description)
+
+
+def _decision(
+    context: Context, request: EndpointRequest, facts: SignInFacts, typed: TypedCredentials, handle: str
+) -> Decision:
+    session = decide_sign_in(facts, request.now, context.policy)
+    if isinstance(session, Refuse):
+        return session
+    keep = keep_session(context.policy, handle, session, request.now)
+    return signed_in(facts, session, keep, account_bucket(typed.username))
+
+
+def _form(context: Context, browser: Visitor, pending: PendingInteraction, *, problem: str | None = None) -> Page:
+    asked = pending.request
+    return Page(
+        template="sign_in/login.html",
+        status=200 if problem is None else _UNAUTHORIZED,
+        values={
+            "action": context.policy.url("/login"),
+            "interaction": pending.handle,
+            "csrf_token": form_token(context, browser, _PURPOSE, pending.handle),
+            "client_name": asked.client.client_name,
+            "problem": problem,
+        },
+        # the redirects after this form may end at the client, when the request falls in between
+        form_action=(form_action_source(asked.validated.redirect_uri),),
+    )
+
+
+LOGIN: Final = Endpoint(path="/login", face=Face.PAGE, methods={"GET": show, "POST": sign_in})
