@@ -17,7 +17,7 @@ from rs_kit.adapters.refusals import (
     UnsupportedMediaType,
     answer,
 )
-from rs_kit.guard import Guard
+from rs_kit.guard import Guard, UnknownPath
 from rs_kit.ports import AuthorizedCall
 from rs_kit.protocol.errors import InvalidRequest, ProtocolError
 from rs_kit.protocol.http import Headers, HttpRequest
@@ -35,6 +35,7 @@ BODY_SECONDS: Final = 15.0  # HTT-16
 _DIGITS: Final = len(str(BODY_LIMIT))
 
 _METHODS: Final = frozenset({"POST", "GET", "DELETE"})  # GET and DELETE for protocol versions with sessions
+_WELL_KNOWN: Final = "/.well-known/"
 _METADATA_CACHE: Final = b"public, max-age=300"
 # Whoever reads the first of two and whoever reads the last would decide on different requests.
 _ONCE: Final = frozenset({b"content-type", b"content-encoding", b"content-length", b"host", b"origin", b"accept"})
@@ -150,6 +151,9 @@ class RsKit:
         origin = values.get(b"origin")
         if origin is not None and origin not in self._allowed_origins:
             raise OriginNotAllowed("origin is not allowed")
+        if scope["path"].startswith(_WELL_KNOWN):
+            # clients look for documents in several places and take 404, not 401, for "look elsewhere" (PRM-1)
+            raise UnknownPath("no such well-known document")
         if request.method not in _METHODS:
             raise MethodNotAllowed("method")
         query = scope.get("query_string", b"")
