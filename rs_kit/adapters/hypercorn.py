@@ -143,7 +143,6 @@ def _hypercorn_config() -> Config:
     config.errorlog = _logger
     config.max_app_queue_size = 0  # an application that answers before it read the body must not block its connection
     config.keep_alive_max_requests = _REQUESTS_PER_CONNECTION
-    config.h11_max_incomplete_size = 64 * 1024  # StrictBuffer refuses earlier
     return config
 
 

@@ -15,7 +15,7 @@ from hypercorn.events import Closed, Event, RawData
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState, TaskGroup
 from hypercorn.utils import parse_socket_addr
 
-from rs_kit.adapters.hypercorn_http import Limits, Phase, StrictH11
+from rs_kit.adapters.hypercorn_http import Limits, Phase, StrictHttp1
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -60,7 +60,7 @@ class Shared:
 class Connection(TCPServer):
     """Reads requests and writes each answer at once; the listener's sweep calls `expire` after the deadline."""
 
-    _http: StrictH11
+    _http: StrictHttp1
 
     def __init__(self, shared: Shared, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         super().__init__(shared.app, shared.loop, shared.config, shared.context, shared.state, reader, writer)
@@ -111,14 +111,14 @@ class Connection(TCPServer):
         await self._close()
         await self.writer.wait_closed()
 
-    def _protocol(self) -> StrictH11:
+    def _protocol(self) -> StrictHttp1:
         socket = self.writer.get_extra_info("socket")
         tls = self.writer.get_extra_info("ssl_object")
         state = dict(self.state)
         certificate = tls.getpeercert(binary_form=True) if tls is not None else None
         if certificate is not None:
             state[PEER_CERTIFICATE] = certificate
-        protocol = StrictH11(
+        return StrictHttp1(
             self.app,
             self.config,
             self.context,
@@ -128,9 +128,8 @@ class Connection(TCPServer):
             parse_socket_addr(socket.family, socket.getpeername()),
             parse_socket_addr(socket.family, socket.getsockname()),
             self.protocol_send,
+            wire=self,
         )
-        protocol.wire = self
-        return protocol
 
     @override
     async def _read_data(self) -> None:

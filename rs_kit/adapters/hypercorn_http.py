@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, Protocol
 
-import h11
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamClosed
@@ -24,7 +23,8 @@ from hypercorn.typing import (
     WorkerContext,
 )
 
-from rs_kit.adapters.hypercorn_framing import BAD_REQUEST, PAYLOAD_TOO_LARGE, StrictBuffer, judge_request
+from rs_kit.adapters.http1_reading import End, Head, RefusedRequest, RequestReader
+from rs_kit.adapters.http1_writing import CONTINUE, AnswerWriter
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -95,12 +95,10 @@ class Wire(Protocol):
         ...
 
 
-class StrictH11(H11Protocol):
+class StrictHttp1(H11Protocol):
     """HTTP/1.1 and nothing else: no upgrade, no prior knowledge, no WebSocket, no request with two readings."""
 
-    wire: Wire
-
-    def __init__(  # noqa: PLR0913, PLR0917 - Hypercorn's own signature
+    def __init__(  # noqa: PLR0913, PLR0917 - Hypercorn's own signature, and the wire
         self,
         app: AppWrapper,
         config: Config,
@@ -111,66 +109,65 @@ class StrictH11(H11Protocol):
         client: tuple[str, int] | None,
         server: tuple[str, int] | None,
         send: Callable[[Event], Awaitable[None]],
+        *,
+        wire: Wire,
     ) -> None:
         super().__init__(app, config, context, task_group, connection_state, ssl, client, server, send)
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=config.h11_max_incomplete_size)
-        self._h11._receive_buffer = StrictBuffer()  # noqa: SLF001 - the only place before normalisation
-        self.connection = self._h11
+        self._wire = wire
+        self._reader = RequestReader(body_limit=wire.limits.body_bytes)
+        self._writer = AnswerWriter("")
         self._body: list[bytes] = []
-        self._body_bytes = 0
+        self._continue_due = False
 
     @override
     async def handle(self, event: Event) -> None:
         if isinstance(event, RawData):
-            self._h11.receive_data(event.data)
+            self._reader.receive(event.data)
             try:
                 await self._handle_events()
-            except h11.RemoteProtocolError as error:
-                await self.refuse(error.error_status_hint)
+            except RefusedRequest as refused:
+                await self.refuse(refused.status)
         elif isinstance(event, Closed):
             await self._close_stream()
             await self.can_read.set()
 
     async def refuse(self, status: int) -> None:
         """Answer what cannot be served, unless an answer has begun already, and serve nothing more."""
-        unanswered = self._h11.our_state in {h11.IDLE, h11.SEND_RESPONSE}
         self._body.clear()
         await self._close_stream()
-        if unanswered:
+        if not self._writer.begun:
             await self._send_error_response(status)
-        self.wire.linger()
+        self._wire.linger()
 
     @override
     async def _handle_events(self) -> None:
-        while self.wire.is_open:
-            event = self._h11.next_event()
-            if isinstance(event, h11.Request):
-                await self._begin(event)
-            elif isinstance(event, h11.Data):
-                self._take(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                self.wire.enter(Phase.ANSWERING, None)
-                await self._deliver(more=False)
-            elif event is h11.PAUSED:
+        reader = self._reader
+        while self._wire.is_open:
+            if reader.is_whole:
+                if not reader.has_more:
+                    break
                 # a pipelined request waits unread until the one before it is answered
                 await self.can_read.clear()
                 await self.can_read.wait()
-            else:
+                continue
+            event = reader.next()
+            if event is None:
                 break
-        if self._body:
-            await self._deliver(more=True)
-        if self.wire.is_open and self._h11.they_are_waiting_for_100_continue:
-            await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+            if isinstance(event, bytes):
+                self._body.append(event)
+            elif isinstance(event, Head):
+                await self._begin(event)
+            elif event is End.OF_REQUEST:
+                self._wire.enter(Phase.ANSWERING, None)
+                await self._deliver(more=False)
+        await self._deliver_beginning()
 
-    async def _begin(self, request: h11.Request) -> None:
-        limits = self.wire.limits
-        judge_request(request, body_limit=limits.body_bytes)
-        self._body_bytes = 0
-        self.wire.enter(Phase.BODY, limits.body_seconds)
-        await self._create_stream(request)
-
-    @override
-    async def _create_stream(self, request: h11.Request) -> None:
+    async def _begin(self, head: Head) -> None:
+        self._writer = AnswerWriter(head.method)
+        self._writer.close = head.close
+        self._continue_due = head.expects_continue
+        self.keep_alive_requests += 1
+        self._wire.enter(Phase.BODY, self._wire.limits.body_seconds)
         stream = RequestStream(
             self.app,
             self.config,
@@ -183,14 +180,7 @@ class StrictH11(H11Protocol):
             STREAM_ID,
         )
         self.stream = stream
-        self.keep_alive_requests += 1
-        await stream.begin(request, self.connection_state)
-
-    def _take(self, data: bytes) -> None:
-        self._body_bytes += len(data)
-        if self._body_bytes > self.wire.limits.body_bytes:
-            raise h11.RemoteProtocolError("body too large", error_status_hint=PAYLOAD_TOO_LARGE)
-        self._body.append(bytes(data))
+        await stream.begin(head, self.connection_state)
 
     async def _deliver(self, *, more: bool) -> None:
         body = b"".join(self._body)
@@ -198,50 +188,60 @@ class StrictH11(H11Protocol):
         if isinstance(self.stream, RequestStream):
             await self.stream.receive_body(body, more=more)
 
+    async def _deliver_beginning(self) -> None:
+        """What is there of a body that is not whole; the peer is asked for it when it waits to be asked."""
+        if self._body:
+            await self._deliver(more=True)
+        elif self._continue_due and self._wire.is_open and not self._reader.is_whole and not self._writer.begun:
+            await self.send(RawData(data=CONTINUE))
+        self._continue_due = False
+
     @override
     async def stream_send(self, event: StreamEvent) -> None:
         if isinstance(event, Response):
             await self._begin_answer(event)
         elif isinstance(event, Body):
-            await self._send_h11_event(h11.Data(data=event.data))
-            await self.wire.drained()
+            await self.send(RawData(data=self._writer.content(event.data)))
+            await self._wire.drained()
         elif isinstance(event, EndBody):
-            await self._send_h11_event(h11.EndOfMessage())
-            self.wire.flush()
-            await self.wire.drained()
+            await self.send(RawData(data=self._writer.end()))
+            self._wire.flush()
+            await self._wire.drained()
         elif isinstance(event, StreamClosed):
             await self._maybe_recycle()
 
     async def _begin_answer(self, event: Response) -> None:
         if event.status_code < _FINAL_STATUS:
             return  # an application has nothing to tell in between
-        headers = [*event.headers, *self.config.response_headers("h11")]
-        if (
-            self.wire.draining
+        fields = [*event.headers, *self.config.response_headers("h11")]
+        last = (
+            self._writer.close
+            or self._wire.draining
             or self.keep_alive_requests >= self.config.keep_alive_max_requests
-            or self._h11.their_state is h11.SEND_BODY  # answered before it was read: what follows is not for us
-        ):
-            headers.append((b"connection", b"close"))
-        await self._send_h11_event(h11.Response(headers=headers, status_code=event.status_code))
+            or not self._reader.is_whole  # answered before it was read: what follows is not for us
+        )
+        if last:
+            fields.append((b"connection", b"close"))
+        await self.send(RawData(data=self._writer.begin(event.status_code, fields)))
 
     @override
     async def _send_error_response(self, status_code: int) -> None:
-        headers = [(b"content-length", b"0"), (b"connection", b"close"), (b"cache-control", b"no-store")]
-        headers += self.config.response_headers("h11")
-        status = max(status_code, BAD_REQUEST)
-        await self._send_h11_event(h11.Response(status_code=status, headers=headers))
-        await self._send_h11_event(h11.EndOfMessage())
+        fields = [(b"content-length", b"0"), (b"connection", b"close"), (b"cache-control", b"no-store")]
+        fields += self.config.response_headers("h11")
+        self._writer = AnswerWriter("")
+        await self.send(RawData(data=self._writer.begin(status_code, fields) + self._writer.end()))
 
     @override
     async def _maybe_recycle(self) -> None:
         await self._close_stream()
-        if not self.wire.is_open:
+        if not self._wire.is_open:
             pass
-        elif self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
-            self._h11.start_next_cycle()
-            self.wire.enter(Phase.IDLE, self.wire.idle_seconds)
-        elif self._h11.their_state is h11.SEND_BODY:
-            self.wire.linger()
+        elif not self._reader.is_whole:
+            self._wire.linger()
+        elif self._writer.is_whole and not self._writer.close:
+            self._reader.next_request()
+            self._writer = AnswerWriter("")
+            self._wire.enter(Phase.IDLE, self._wire.idle_seconds)
         else:
             await self.send(Closed())
         await self.can_read.set()
@@ -250,18 +250,17 @@ class StrictH11(H11Protocol):
 class RequestStream(HTTPStream):
     """One request as ASGI messages; what an application says after its peer left is dropped."""
 
-    async def begin(self, request: h11.Request, state: ConnectionState) -> None:
+    async def begin(self, head: Head, state: ConnectionState) -> None:
         """Hand the head to the application."""
-        await self.handle(
-            Request(
-                stream_id=STREAM_ID,
-                headers=list(request.headers),
-                http_version=request.http_version.decode("ascii"),
-                method=request.method.decode("ascii"),
-                raw_path=request.target,
-                state=state,
-            )
+        request = Request(
+            stream_id=STREAM_ID,
+            headers=head.fields,
+            http_version="1.1",
+            method=head.method,
+            raw_path=head.target,
+            state=state,
         )
+        await self.handle(request)
 
     async def receive_body(self, body: bytes, *, more: bool) -> None:
         """Hand over what was read of the body: a small one is a single message."""

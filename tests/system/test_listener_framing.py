@@ -250,6 +250,16 @@ def test_a_connection_is_kept_alive_and_answers_carry_a_date_and_no_server_name(
             assert "connection" not in got.headers
 
 
+def test_a_second_request_that_is_malformed_is_told_so_like_a_first(server: Server) -> None:
+    first, second = exchange(server.port, GOOD + b"GET / HTTP/1.1\nHost: a\n\n")
+    assert (first.status, second.status) == (200, 400)
+    with connected(server.port) as connection:
+        connection.sendall(GOOD)
+        assert answer(connection).status == 200
+        connection.sendall(b"\0")
+        assert answers(until_closed(connection))[0].status == 400
+
+
 def test_an_answer_without_a_length_is_chunked(server: Server) -> None:
     with connected(server.port) as connection:
         connection.sendall(request("GET", "/stream", "Connection: close"))

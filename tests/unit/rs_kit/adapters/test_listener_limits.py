@@ -267,6 +267,35 @@ async def test_an_application_that_fails_is_answered_500_without_a_word_and_logg
     assert "the application failed" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ([{"type": "http.response.start", "status": 200, "headers": [(b"x-a", b"b\r\nset-cookie: c=d")]}], 500),
+        (
+            [
+                {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]},
+                {"body": b"short"},
+            ],
+            200,
+        ),
+    ],
+    ids=["a forged field", "less than announced"],
+)
+async def test_an_answer_that_would_be_malformed_ends_its_connection(said: list[Any], status: int) -> None:
+    async def wrong(scope: Any, receive: Any, send: Any) -> None:
+        for message in said:
+            await send({"type": "http.response.body", **message})
+
+    async with listening(wrong) as server:
+        reader, writer = await server.connect()
+        writer.write(request("GET", "/"))
+        async with asyncio.timeout(5):
+            received = await reader.read()
+        assert received.startswith(b"HTTP/1.1 %d " % status)
+        assert b"set-cookie" not in received
+        writer.close()
+
+
 async def test_an_answer_leaves_in_one_write() -> None:
     written: list[bytes] = []
     async with listening(Echo()) as server:
