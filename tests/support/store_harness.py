@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from fapi_as.adapters.store import Database, Operators
 from fapi_as.ports import Store
 from fapi_as.protocol.audit_events import AuditFact, Stamp
 from fapi_as.protocol.client_metadata import parse_client
+from fapi_as.protocol.decisions import Issue, Refuse
+from fapi_as.protocol.effects import Effect, Open
+from fapi_as.protocol.errors import InvalidGrant
 from fapi_as.protocol.resource_registration import parse_resource
 from fapi_as.protocol.user import RegisteredUser
 from tests.support.memory_store import MemoryStore
 
 NOW: Final = 1_800_000_000
 STAMP: Final = Stamp(at=NOW, correlation_id="correlation", endpoint="/token", source="203.0.113.7")
+OPEN: Final = Open(
+    authorization_id="family",
+    client_id="agent",
+    subject="alice",
+    resources=("https://bank.example/mcp",),
+    scope=("accounts:read",),
+    expires_at=NOW + 3600,
+)
+REFUSAL: Final = Refuse(error=InvalidGrant("lost"))
 METADATA: Final[dict[str, Any]] = {
     "client_name": "Agent",
     "token_endpoint_auth_method": "private_key_jwt",
@@ -137,3 +150,13 @@ class SqliteHarness:
     def facts(self) -> tuple[tuple[AuditFact, Stamp], ...]:
         written = self._operators.audit()
         return tuple((row.fact, row.stamp) for row in written if not row.fact.event.value.endswith(".changed"))
+
+
+def issue(*effects: Effect, at: Effect | None = None, lost: Refuse = REFUSAL) -> Issue:
+    """A permission in which the last effect, or the one named, may lose."""
+    return Issue(effects=effects, lost={at or effects[-1]: lost})
+
+
+async def won(harness: Harness, *effects: Effect, at: int = NOW) -> bool:
+    outcome = await harness.store().commit(issue(*effects), replace(STAMP, at=at))
+    return isinstance(outcome, Issue)

@@ -116,8 +116,8 @@ class Database:
 
     async def close(self) -> None:
         """Commit what is waiting, then close."""
+        self._reader.close()  # first, so that the writer is the last one out and puts its log away
         await self._writer.close()
-        self._reader.close()
 
 
 def _nothing(_: Transaction) -> None:

@@ -140,7 +140,9 @@ class SqliteReading:
             payload = self._seal.open(sealed, associated_data(self._tenant, kind, digest))
         except BrokenSeal:
             # moved, planted or changed behind our back (STO-09): as if it did not exist, but somebody must hear of it
-            _logger.error("a stored handle has a broken seal", extra={"tenant": self._tenant, "kind": kind.value})  # noqa: TRY400
+            _logger.error(  # noqa: TRY400 - the trace would show nothing but this line
+                "a stored handle has a broken seal", extra={"tenant": self._tenant, "kind": kind.value}
+            )
             return None
         return KeptHandle(
             kind=kind,
