@@ -301,7 +301,7 @@ async def test_an_answer_leaves_in_one_write() -> None:
     async with listening(Echo()) as server:
         reader, writer = await server.connect()
         original = server.connection.writer.write
-        server.connection.writer.write = lambda data: (written.append(data), original(data))[1]  # type: ignore[method-assign]
+        server.connection.writer.write = lambda data: (written.append(data), original(data))[1]
         writer.write(request("POST", "/", "Connection: close", body=b"hello"))
         assert (await rest(reader))[0].body == b"hello"
         writer.close()
