@@ -19,7 +19,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -77,14 +77,24 @@ def register(processes: Processes, place: Place) -> None:
         "jwks": {"keys": [_new_client_key(place)]},
         "scope": f"{ALLOWED} {NOT_ALLOWED}",
     }
-    for group, members in (("resource", resource), ("client", client)):
-        file = place.directory / f"{group}.json"
-        file.write_text(json.dumps(members, indent=2), "utf-8")
-        shown = processes.command_json(group, "add", str(file))
-        name = "resource" if group == "resource" else "client_id"
-        if not isinstance(shown, dict) or shown.get(name) != members[name]:
-            raise StepFailed(f"fapi-as {group} add showed {shown}")
-    processes.command_json("user", "add", USERNAME, "--password-stdin", stdin=PASSWORD + "\n")
+    with ThreadPoolExecutor(3) as beside:  # three commands at once: each is one transaction of its own
+        registered = {
+            place.resource: beside.submit(_add, processes, place, "resource", resource),
+            CLIENT_ID: beside.submit(_add, processes, place, "client", client),
+            USERNAME: beside.submit(
+                processes.command_json, "user", "add", USERNAME, "--password-stdin", stdin=PASSWORD + "\n"
+            ),
+        }
+    for name, shown in registered.items():
+        document = shown.result()
+        if not isinstance(document, dict) or name not in document.values():
+            raise StepFailed(f"{name} is not in what fapi-as showed after adding it: {document}")
+
+
+def _add(processes: Processes, place: Place, group: str, members: Mapping[str, object]) -> object:
+    file = place.directory / f"{group}.json"
+    file.write_text(json.dumps(members, indent=2), "utf-8")
+    return processes.command_json(group, "add", str(file))
 
 
 def _new_client_key(place: Place) -> dict[str, object]:

@@ -120,7 +120,6 @@ class Processes:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        self._stopped = {name: process.returncode for name, process in self._running.items()}
 
     def logs(self) -> str:
         """The end of what each process said, for a person who wants to know why it went wrong."""
