@@ -62,6 +62,11 @@ def test_a_nonce_is_short_opaque_and_of_the_charset_of_rfc_9449() -> None:
     assert issue(START + WINDOW - 1) == first
 
 
+@pytest.mark.parametrize("value", ["\u00e9" * 32, "a" * 31, "a" * 33, "", issue() + "=", issue()[:-1]])
+def test_a_nonce_of_another_form_is_refused(value: str) -> None:
+    assert not check(value)
+
+
 @given(st.text(max_size=40) | st.text("abcdefABCDEF0123-_", min_size=32, max_size=32))
 def test_a_guessed_nonce_is_refused_and_never_an_error(value: str) -> None:
     assert not check(value)

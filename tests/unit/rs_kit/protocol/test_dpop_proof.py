@@ -94,6 +94,11 @@ def test_two_fields_or_a_list_are_refused(headers: tuple[tuple[bytes, bytes], ..
         verify(proof_header(headers) or "")
 
 
+def test_an_empty_field_is_a_wrong_proof_and_not_a_missing_one() -> None:
+    with pytest.raises(InvalidDpopProof):
+        proof_header(((b"dpop", b""),))
+
+
 @pytest.mark.requirement("DPOP-2", proves="holds")
 def test_one_compact_jws_is_accepted() -> None:
     assert verify(proof()).jti == "proof-1"

@@ -91,6 +91,9 @@ def test_another_resource_stays_another_one(url: str) -> None:
         "https://rs.example/\x00",
         "https://rs.example/\nx",
         "https://rs.example/mcp\n",
+        "https://rs.example/mcp?\u00e9",
+        "https://rs.example/mcp?a b",
+        "https://rs.example/mcp#a\tb",
         "https://rs.example/" + "a" * 4096,
     ],
 )

@@ -15,6 +15,7 @@ from rs_kit.protocol.errors import InvalidJwk
 from tests.support.peer_keys import PeerKey, b64, unb64
 
 EC, RSA, ED = PeerKey.es256(seed=11), PeerKey.ps256(), PeerKey.ed25519(seed=12)
+LOW = next(peer for peer in map(PeerKey.es256, range(1, 5000)) if unb64(peer.jwk()["x"])[0] == 0)
 P = 2**255 - 19
 RFC_7638_N = (
     "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMs"
@@ -73,9 +74,26 @@ def test_a_key_registered_for_another_algorithm_is_refused(peer: PeerKey, alg: o
         jwk.parse_public(members)
 
 
+def test_every_es256_signature_verifies() -> None:
+    key = jwk.parse_public(EC.jwk())
+    for number in range(64):  # with and without the bit that DER takes for a sign
+        message = str(number).encode()
+        assert key.verify(EC.signature(message), message)
+
+
+def test_an_es256_signature_has_one_length_only() -> None:
+    key = jwk.parse_public(EC.jwk())
+    message = b"message"
+    signature = next(drawn for drawn in iter(lambda: EC.signature(message), b"") if drawn[32] == 0)
+    assert key.verify(signature, message)
+    assert not key.verify(signature[:32] + signature[33:], message)  # the same two numbers in 63 octets
+
+
 def test_eddsa_is_the_old_name_of_ed25519() -> None:
     key = jwk.parse_public(ED.jwk(alg="EdDSA"))
     assert (key.alg, key.algorithm) == ("EdDSA", "Ed25519")
+    assert key.to_jwk()["alg"] == "EdDSA"
+    assert jwk.parse_public(ED.jwk()).to_jwk()["alg"] == "Ed25519"
 
 
 @pytest.mark.parametrize("bits", [2048, 3072])
@@ -135,6 +153,10 @@ BAD_KEYS: dict[str, dict[str, object]] = {
     "secp256k1": PeerKey(ec.derive_private_key(7, ec.SECP256K1()), "ES256K").jwk(crv="secp256k1"),
     "P-384 called P-256": PeerKey(ec.derive_private_key(7, ec.SECP384R1()), "ES384").jwk(crv="P-256"),
     "a short coordinate": {**EC.jwk(), "x": b64(unb64(EC.jwk()["x"])[1:])},
+    "a long coordinate": {**EC.jwk(), "y": b64(b"\x00" + unb64(EC.jwk()["y"]))},
+    "a coordinate without its leading zero": {**LOW.jwk(), "x": b64(unb64(LOW.jwk()["x"])[1:])},
+    "P-256 called P-384": EC.jwk(crv="P-384"),
+    "P-256 called secp256k1": EC.jwk(crv="secp256k1"),
     "a padded coordinate": {**EC.jwk(), "x": EC.jwk()["x"] + "="},
     "no y": {name: value for name, value in EC.jwk().items() if name != "y"},
     "Ed448": {"kty": "OKP", "crv": "Ed448", "x": b64(ed448.Ed448PrivateKey.generate().public_key().public_bytes_raw())},

@@ -210,8 +210,9 @@ def test_unencoded_payloads_do_not_exist(more: dict[str, object]) -> None:
 def test_a_header_that_brings_its_own_key_is_refused(member: str) -> None:
     attacker = PeerKey.es256()
     value: object = attacker.jwk() if member == "jwk" else ["MIIB"] if member == "x5c" else "https://evil.example/jwks"
-    with pytest.raises(InvalidJws):
-        verify(attacker.sign({"typ": "at+jwt", "kid": "k", member: value}, {}), EC)
+    for signer in (attacker, EC):  # refused even where the registered key signed
+        with pytest.raises(InvalidJws, match="header"):
+            parse(signer.sign({"typ": "at+jwt", "kid": "k", member: value}, {}))
 
 
 @pytest.mark.attack("JOS-20")
@@ -254,6 +255,12 @@ def test_no_content_type_is_the_rule() -> None:
 def test_a_kid_is_looked_up_and_nothing_else(kid: object) -> None:
     with pytest.raises(InvalidJws):
         verify(EC.sign({"typ": "at+jwt", "kid": kid}, {}), EC)
+
+
+@pytest.mark.parametrize("kid", ["k" * 257, "", 1, ["k"], None, {}], ids=lambda kid: str(kid)[:20])
+def test_a_kid_that_can_name_no_key_is_refused_at_once(kid: object) -> None:
+    with pytest.raises(InvalidJws, match="kid"):
+        parse(EC.sign({"typ": "at+jwt", "kid": kid}, {}))
 
 
 @pytest.mark.requirement("JOSE-15", proves="holds")

@@ -150,6 +150,15 @@ def test_a_narrow_scope_does_not_include_the_broad_one() -> None:
         POLICY.check(call("transfer"), frozenset({"accounts"}))
 
 
+def test_a_policy_without_hierarchy_compares_plainly() -> None:
+    policy = ToolPolicy(tools={"t": ("a", "b")}, base=("base",), methods={"tools/list": ("list",)})
+    policy.check(call("t"), frozenset({"a", "b"}))
+    with pytest.raises(InsufficientScope):
+        policy.check(call("t"), frozenset({"a"}))
+    with pytest.raises(InsufficientScope):  # what has its own policy does not live on the base scopes
+        policy.check(parse_message(body("tools/list")), frozenset({"base"}))
+
+
 def test_scopes_that_imply_each_other_are_no_endless_loop() -> None:
     policy = ToolPolicy(tools={"t": ("c",)}, implied={"a": ("b",), "b": ("a",)})
     with pytest.raises(InsufficientScope):
