@@ -179,6 +179,9 @@ class Lifetimes(_Section):
     session: Annotated[int, _between(timedelta(minutes=1), profile.SESSION_CEILING, "LOG-14")] = seconds(
         profile.SESSION_LIFETIME
     )
+    session_idle: Annotated[int, _between(timedelta(minutes=1), profile.SESSION_IDLE, "LOG-14")] = seconds(
+        profile.SESSION_IDLE
+    )
     access_token: Annotated[int, _between(timedelta(seconds=10), profile.ACCESS_TOKEN_CEILING, "DPOP-AS-17, AT-15")] = (
         seconds(profile.ACCESS_TOKEN_LIFETIME)
     )
@@ -223,6 +226,7 @@ class Settings(_Section):
             request_uri_lifetime=timedelta(seconds=lifetimes.request_uri),
             interaction_lifetime=timedelta(seconds=lifetimes.interaction),
             session_lifetime=timedelta(seconds=lifetimes.session),
+            session_idle=timedelta(seconds=lifetimes.session_idle),
             access_token_lifetime=timedelta(seconds=lifetimes.access_token),
             refresh_token_lifetime=timedelta(seconds=lifetimes.refresh_token),
             dpop_proof_age=timedelta(seconds=self.dpop.proof_age),

@@ -43,11 +43,12 @@ private_key_file = "{private_key}"
 #rotation_days = 90
 
 [lifetimes]
-# In seconds; shorter is allowed, longer than the ceiling in brackets is not.
+# In seconds; shorter is allowed, longer than the profile's ceiling stops the start.
 #authorization_code = 60
 #request_uri = 90
 #interaction = 600
 #session = 28800
+#session_idle = 900
 #access_token = 300
 #refresh_token = 2592000
 

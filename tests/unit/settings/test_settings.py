@@ -136,6 +136,7 @@ _CEILINGS = [
     ("lifetimes.request_uri", 599, "FAPI2-AZ-15"),
     ("lifetimes.interaction", 600, "LOG-20"),
     ("lifetimes.session", 86_400, "LOG-14"),
+    ("lifetimes.session_idle", 900, "LOG-14"),
     ("lifetimes.access_token", 600, "DPOP-AS-17"),
     ("lifetimes.refresh_token", 365 * 86_400, "RT-3"),
     ("dpop.proof_age", 300, "DPOP-12"),
