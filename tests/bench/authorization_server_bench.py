@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Final
@@ -131,6 +131,3 @@ def one_worker() -> Figures:
         authorization_server(Path(directory), workers=1, clients=CLIENTS) as server,
     ):
         return asyncio.run(_all(server))
-
-
-RUNS: Final[tuple[Callable[[], Figures], ...]] = (one_worker,)
