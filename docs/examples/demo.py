@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import io
 import json
 import shutil
 import signal
@@ -184,6 +185,9 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the scratch directory")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no tick shows a question mark
     directory = Path(tempfile.mkdtemp(prefix="fapi-as-demo-"))
     try:
         if options.dev:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "docs" / "examples"
 REFUSED = (
     ("401 invalid_token", "the token without the key, as Bearer"),
     ("401 invalid_token", "the token with another key"),
@@ -22,7 +24,7 @@ REFUSED = (
 
 def test_every_step_of_the_demo_does_what_it_says(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "docs" / "examples" / "demo.py")],
+        [sys.executable, str(EXAMPLES / "demo.py")],
         env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -42,6 +44,50 @@ def test_every_step_of_the_demo_does_what_it_says(tmp_path: Path) -> None:
     assert re.match(r"✓ servers started in [0-9.]+ s, whole demo [0-9.]+ s$", lines[-1])
     assert list(tmp_path.iterdir()) == []
     assert not [line for line in _command_lines() if str(tmp_path) in line]
+
+
+def test_a_demo_that_is_stopped_leaves_nothing_running(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "demo.py")],
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with running:
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline()
+            assert "answer over TLS" in running.stdout.readline().decode()
+            assert [line for line in _command_lines() if str(tmp_path) in line]
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(60) == 130
+        finally:
+            running.kill()
+    assert not [line for line in _command_lines() if str(tmp_path) in line]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_goes_wrong_is_told_by_the_exit_code() -> None:
+    script = (
+        "import sys, asyncio; sys.path.insert(0, sys.argv.pop())\n"
+        "import demo, scene, thief\n"
+        "async def admitted(): return thief.Outcome(status=200, error=None)\n"
+        "demo.demo = lambda directory: asyncio.run(scene._refused('a theft', admitted(), 401, 'invalid_token'))\n"
+        "sys.exit(demo.main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(EXAMPLES)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "✗ a theft: expected 401 invalid_token, got 200 None\n"
 
 
 def _command_lines() -> list[str]:

@@ -23,6 +23,7 @@ from fapi_as.agent.errors import (
     ServerRefused,
     TokenRejected,
 )
+from fapi_as.agent.exchange import Nonces
 from fapi_as.agent.settings import GrantType
 from fapi_as.agent.steps import ANSWER_LIMIT, Answer, Request
 from tests.support.agent_peer import (
@@ -360,6 +361,33 @@ def test_an_answer_of_the_wrong_kind_is_not_used(path: str, answer: Answer) -> N
     peer.overrides[path] = lambda _: answer
 
     refused(AnswerRejected, peer)
+
+
+@pytest.mark.parametrize("document", [{}, {"request_uri": ""}, {"request_uri": 7}])
+def test_a_push_that_brings_no_request_uri_sends_nobody_to_a_browser(document: dict[str, object]) -> None:
+    peer = Peer()
+    peer.overrides["/par"] = lambda _: as_json(201, document)
+
+    refused(AnswerRejected, peer)
+    assert peer.visited == []
+
+
+def test_a_refusal_with_a_nonce_and_without_json_is_no_demand() -> None:
+    peer = Peer()
+    peer.overrides["/par"] = lambda _: Answer(status=400, headers=(("dpop-nonce", "n1"),), body=b"use_dpop_nonce")
+
+    refused(AnswerRejected, peer)
+    assert len(peer.requests_to("/par")) == 1
+
+
+def test_the_memory_for_nonces_is_bounded() -> None:
+    nonces = Nonces()
+    for number in range(200):
+        nonces.learn(f"https://server-{number}.example/x", Answer(status=200, headers=(("dpop-nonce", "n"),)))
+
+    remembered = [nonces.of(f"https://server-{number}.example/y") for number in range(200)]
+    assert remembered[-1] == "n"
+    assert len([nonce for nonce in remembered if nonce]) <= 64
 
 
 def test_a_server_without_metadata_is_not_guessed_at() -> None:
