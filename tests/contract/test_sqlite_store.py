@@ -224,6 +224,13 @@ def test_a_database_that_nobody_migrated_is_not_opened_and_not_created(tmp_path:
     assert not path.exists()
 
 
+def test_a_file_with_tables_of_somebody_else_is_refused_and_left_alone(path: Path) -> None:
+    execute(path, "CREATE TABLE lease (tenant TEXT)")
+    with pytest.raises(UnusableDatabase, match="cannot be upgraded"):
+        migrate(f"sqlite:///{path}")
+    assert execute(path, "SELECT name FROM sqlite_schema") == [("lease",)]
+
+
 @pytest.mark.attack("STO-08")
 def test_a_damaged_or_newer_database_is_refused_with_a_sentence(path: Path, url: str) -> None:
     whole = path.read_bytes()
