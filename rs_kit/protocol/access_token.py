@@ -70,7 +70,6 @@ def verify_access_token(  # noqa: PLR0913 - the parties and the clock of one che
     if claims.get("iss") != issuer:
         raise InvalidToken("iss is another issuer")
     expires_at, issued_at = _times(claims, now, leeway_seconds)
-    cnf = claims.get("cnf")
     verified = VerifiedAccessToken(
         issuer=issuer,
         subject=_text(claims, "sub"),
@@ -80,7 +79,7 @@ def verify_access_token(  # noqa: PLR0913 - the parties and the clock of one che
         expires_at=expires_at,
         issued_at=issued_at,
         jti=_text(claims, "jti"),
-        confirmation=None if cnf is None and "cnf" not in claims else confirmations.parse(cnf),
+        confirmation=confirmations.parse(claims["cnf"]) if "cnf" in claims else None,
         authorization_id=_text(claims, "authorization_id") if "authorization_id" in claims else None,
         claims=claims,
     )
