@@ -14,7 +14,9 @@ from fapi_as import agent as agent_package
 from fapi_as.agent.errors import AuthorizationDenied
 from fapi_as.agent.settings import GrantType
 from fapi_as.agent.steps import Answer, Request
+from rs_kit.protocol import jws
 from tests.support.agent_peer import (
+    CLIENT_KEY,
     ISSUER,
     NOW,
     REDIRECT_URI,
@@ -145,17 +147,26 @@ def test_a_request_uri_is_never_opened_twice() -> None:
 
 
 @pytest.mark.requirement("FAPI2-CL-2", proves="holds")
-@pytest.mark.requirement("FAPI2-CL-5", proves="holds")
-def test_every_request_to_the_server_is_signed_for_its_issuer() -> None:
+def test_every_request_to_the_server_is_signed_with_the_registered_key() -> None:
     peer = Peer()
     run_call(agent_of(), peer)
 
     for request in back_channel(peer):
-        head, claims = opened(form(request)["client_assertion"])
+        assertion = form(request)["client_assertion"]
+        unverified = jws.parse_compact(
+            assertion, algorithms=frozenset({"ES256"}), types=frozenset({"client-authentication+jwt"}), max_length=8192
+        )
+        claims = jws.verify(unverified, [CLIENT_KEY.public]).claims
         assert form(request)["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-        assert head["kid"] == "agent-1"
-        assert claims["iss"] == claims["sub"] == "agent"
-        assert claims["aud"] == ISSUER
+        assert claims["iss"] == claims["sub"] == form(request)["client_id"] == "agent"
+
+
+@pytest.mark.requirement("FAPI2-CL-5", proves="holds")
+def test_every_assertion_is_for_the_issuer() -> None:
+    peer = Peer()
+    run_call(agent_of(), peer)
+
+    assert [opened(form(request)["client_assertion"])[1]["aud"] for request in back_channel(peer)] == [ISSUER, ISSUER]
 
 
 @pytest.mark.requirement("PKJ-13", proves="holds")
