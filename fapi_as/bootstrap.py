@@ -20,12 +20,9 @@ from typing import TYPE_CHECKING, Final
 from fapi_as.adapters import logs
 from fapi_as.adapters.clock import SystemClock
 from fapi_as.adapters.entropy import SystemEntropy
-from fapi_as.adapters.keys.keyring import AlreadyRotating, Keyring, KeyState
-from fapi_as.adapters.keys.sealing import Sealing, read_sealing_key
+from fapi_as.adapters.keys import AlreadyRotating, Keyring, KeyState, Sealing, read_sealing_key
 from fapi_as.adapters.passwords import Argon2Passwords
-from fapi_as.adapters.store.database import Database
-from fapi_as.adapters.store.location import UnusableDatabase
-from fapi_as.adapters.store.schema import migrate
+from fapi_as.adapters.store import Database, UnusableDatabase, migrate
 from fapi_as.ports import Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.errors import StorageUnavailable

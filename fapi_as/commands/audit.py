@@ -13,7 +13,7 @@ from fapi_as.commands.options import AS_JSON, CONFIG
 from fapi_as.commands.printing import print_members, print_rows
 
 if TYPE_CHECKING:
-    from fapi_as.adapters.store.operators import StoredFact
+    from fapi_as.adapters.store import StoredFact
 
 
 @click.group()

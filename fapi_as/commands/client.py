@@ -14,7 +14,7 @@ from fapi_as.commands.printing import confirm, print_members, print_rows
 from fapi_as.commands.refusals import refusals
 
 if TYPE_CHECKING:
-    from fapi_as.adapters.store.operators import StoredClient
+    from fapi_as.adapters.store import StoredClient
 
 
 @click.group()

@@ -15,7 +15,7 @@ from fapi_as.commands.options import AS_JSON, CONFIG
 from fapi_as.commands.printing import print_members, print_rows
 
 if TYPE_CHECKING:
-    from fapi_as.adapters.keys.keyring import Keyring
+    from fapi_as.adapters.keys import Keyring
 
 
 @click.group()
@@ -50,8 +50,7 @@ def rotate(*, as_json: bool, config: Path) -> None:
 @contextlib.contextmanager
 def _keyring(work: Desk) -> Iterator[Keyring]:
     from fapi_as.adapters.clock import SystemClock
-    from fapi_as.adapters.keys.keyring import Keyring
-    from fapi_as.adapters.keys.sealing import Sealing, read_sealing_key
+    from fapi_as.adapters.keys import Keyring, Sealing, read_sealing_key
 
     sealing = Sealing(read_sealing_key(work.settings.keys.sealing_key_file))
     with contextlib.closing(Keyring.open(work.settings.database.url, sealing=sealing, clock=SystemClock())) as keyring:

@@ -15,7 +15,7 @@ import click
 from fapi_as.commands.refusals import refusals
 
 if TYPE_CHECKING:
-    from fapi_as.adapters.store.operators import Operators
+    from fapi_as.adapters.store import Operators
     from fapi_as.protocol.audit_events import Stamp
     from fapi_as.settings import Settings
 
@@ -37,14 +37,12 @@ def desk(config: Path) -> Iterator[Desk]:
 
     A database that does not exist yet is created: an operator may register before the first start.
     """
-    from fapi_as.adapters.store.operators import Operators
+    from fapi_as.adapters.store import Operators, migrate
     from fapi_as.settings import DEFAULT_TENANT, load
 
     with refusals():
         settings = load(config, os.environ)
         if not settings.database.path.exists():
-            from fapi_as.adapters.store.schema import migrate
-
             migrate(settings.database.url)
         operators = Operators.open(settings.database.url, DEFAULT_TENANT)
         yield Desk(settings=settings, operators=operators, stamp=operator_stamp())

@@ -31,19 +31,14 @@ def _sentence(error: Exception) -> str | None:
 
     if isinstance(error, ConfigurationError):
         return str(error)
-    from fapi_as.adapters.keys.keyring import AlreadyRotating, NoSigningKey
-    from fapi_as.adapters.keys.sealing import UnusableSealingKey
-    from fapi_as.adapters.store.location import UnsupportedDatabase, UnusableDatabase
-    from fapi_as.adapters.store.operators import AlreadyExists, NotFound
-    from fapi_as.adapters.store.sealed_payload import BrokenSeal
+    from fapi_as.adapters.keys import AlreadyRotating, NoSigningKey, UnusableSealingKey
+    from fapi_as.adapters.store import AlreadyExists, NotFound, UnsupportedDatabase, UnusableDatabase
     from rs_kit.protocol.errors import ProtocolError
 
     if isinstance(error, UnusableSealingKey | UnsupportedDatabase | UnusableDatabase):
         return str(error)
     if isinstance(error, AlreadyExists | NotFound | AlreadyRotating | NoSigningKey):
         return str(error)
-    if isinstance(error, BrokenSeal):
-        return "the database was sealed with another key than keys.sealing_key_file holds"
     if isinstance(error, ProtocolError):
         return error.description if error.description == error.detail else f"{error.description} ({error.detail})"
     if isinstance(error, OSError):

@@ -93,7 +93,7 @@ def init(*, dev: bool, only_certificates: bool, issuer: str, config: Path) -> No
 
 def _write_configuration(config: Path, issuer: str, *, dev: bool) -> None:
     from fapi_as.adapters.entropy import SystemEntropy
-    from fapi_as.adapters.keys.sealing import write_sealing_key
+    from fapi_as.adapters.keys import write_sealing_key
     from fapi_as.settings import ConfigurationError, issuer_refusal
 
     refusal = issuer_refusal(issuer)

@@ -19,7 +19,7 @@ import pytest
 
 from fapi_as import bootstrap
 from fapi_as.adapters.entropy import SystemEntropy
-from fapi_as.adapters.keys.sealing import write_sealing_key
+from fapi_as.adapters.keys import write_sealing_key
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.settings import load
 from tests.support.command_line import CommandLine

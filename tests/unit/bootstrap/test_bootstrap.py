@@ -17,11 +17,8 @@ import pytest
 
 from fapi_as import bootstrap
 from fapi_as.adapters.entropy import SystemEntropy
-from fapi_as.adapters.keys.keyring import Keyring, KeyState
-from fapi_as.adapters.keys.sealing import Sealing, UnusableSealingKey, read_sealing_key, write_sealing_key
-from fapi_as.adapters.store.database import Database
-from fapi_as.adapters.store.location import UnusableDatabase
-from fapi_as.adapters.store.operators import Operators
+from fapi_as.adapters.keys import Keyring, KeyState, Sealing, UnusableSealingKey, read_sealing_key, write_sealing_key
+from fapi_as.adapters.store import Database, Operators, UnusableDatabase
 from fapi_as.adapters.tls.dev_certificates import ensure_dev_certificates
 from fapi_as.adapters.web.asgi import Application
 from fapi_as.protocol.audit_events import Stamp

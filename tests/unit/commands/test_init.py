@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fapi_as.adapters.keys.sealing import read_sealing_key
+from fapi_as.adapters.keys import read_sealing_key
 from fapi_as.settings import Settings, load
 from tests.support.command_line import CommandLine
 

@@ -8,8 +8,7 @@ import json
 import pytest
 
 from fapi_as.adapters.clock import SystemClock
-from fapi_as.adapters.keys.keyring import Keyring
-from fapi_as.adapters.keys.sealing import Sealing, read_sealing_key
+from fapi_as.adapters.keys import Keyring, Sealing, read_sealing_key
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.settings import load
 from tests.support.command_line import CLIENT, CommandLine
