@@ -81,7 +81,6 @@ def test_metadata_that_speaks_for_the_address_that_was_called_is_used() -> None:
     assert peer.seen[0].url == "https://bank.example/.well-known/oauth-protected-resource/mcp"
 
 
-@pytest.mark.requirement("PRM-12", proves="refused")
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
@@ -101,7 +100,6 @@ def test_a_resource_cannot_send_the_agent_somewhere_else(address: str, expected:
     assert peer.seen == []
 
 
-@pytest.mark.requirement("PRM-12", proves="holds")
 def test_only_https_addresses_are_ever_asked() -> None:
     peer = Peer()
     run_call(agent_of(), peer)
