@@ -134,7 +134,7 @@ def parse_header(segment: bytes) -> dict[str, object]:
     return header
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)  # small: what nobody has verified yet may grow 20-fold when it is parsed
 def _keyless_header(segment: bytes) -> Mapping[str, object]:
     """The header of everything but a DPoP proof; the same for all that one key signs, so it is not read every time."""
     header = parse_header(segment)
