@@ -290,6 +290,10 @@ def test_a_directory_is_no_configuration(tmp_path: Path) -> None:
     assert "cannot be read" in _refused(tmp_path)
 
 
+def test_a_section_that_is_no_table_is_refused_whatever_the_environment_says(write: Write) -> None:
+    assert _refused(write("server = 1\n"), {"FAPI_AS__SERVER__PORT": "8443"}) == "server must be a table"
+
+
 _VALUES = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text("ahtps:/.x\\0 ", max_size=12)
 
 
