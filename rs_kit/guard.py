@@ -11,7 +11,7 @@ from rs_kit.ports import AuthorizedCall, Clock, IssuerKeys, Observer, Refusal, U
 from rs_kit.protocol import nonce
 from rs_kit.protocol.access_token import VerifiedAccessToken, present, verify_access_token
 from rs_kit.protocol.challenge import status_of, www_authenticate
-from rs_kit.protocol.confirmation import require_proved
+from rs_kit.protocol.confirmation import Confirmation, require_proved
 from rs_kit.protocol.dpop import (
     NONCE_WINDOW_SECONDS,
     ProofExpectation,
@@ -57,9 +57,10 @@ class UnknownPath(UnknownMethod):
 
 
 class Verified(NamedTuple):
-    """A token that verified, its hash for proofs, and the key set that it verified under."""
+    """A bound token that verified, its hash for proofs, and the key set that it verified under."""
 
     token: VerifiedAccessToken
+    confirmation: Confirmation
     ath: str
     keys: object
 
@@ -191,7 +192,7 @@ class Guard:
             now = self.clock.now()
             authorization = once(request.headers, b"authorization")
             if authorization is None:
-                raise MissingToken("no credentials")
+                raise MissingToken("no credentials at all")
             digest = hashlib.sha256(authorization).digest()
             verified = self._known(digest, now) or await self._verified(request, digest, now)
             token = verified.token
@@ -255,6 +256,8 @@ class Guard:
         """
         presented = _dpop_token(request)
         unverified = present(presented)
+        if unverified.claims.get("iss") != self._issuer:
+            raise InvalidToken("iss is another issuer")  # before its kid can make us ask our issuer for keys
         keys = await self._keys.keys(unverified.kid)
         token = verify_access_token(
             unverified,
@@ -266,7 +269,7 @@ class Guard:
         )
         if token.confirmation is None or token.confirmation.jkt is None:
             raise InvalidToken("the token is not bound to a DPoP key")  # RSV-2, DPOP-RS-8
-        verified = Verified(token, access_token_hash(presented), keys)
+        verified = Verified(token, token.confirmation, access_token_hash(presented), keys)
         self._tokens.remember(digest, verified)
         return verified
 
@@ -285,9 +288,7 @@ class Guard:
             ath=verified.ath,
         )
         proved = verify_proof(proof, expect=expect, keys=self._proof_keys)
-        if verified.token.confirmation is None:
-            raise InvalidToken("the token is bound to nothing")
-        require_proved(verified.token.confirmation, jkt=proved.jkt, certificate=request.peer_certificate)
+        require_proved(verified.confirmation, jkt=proved.jkt, certificate=request.peer_certificate)
         return proved
 
     def _allowed(self, request: HttpRequest, token: VerifiedAccessToken) -> RpcMessage:
@@ -314,10 +315,8 @@ class Guard:
 def _dpop_token(request: HttpRequest) -> str:
     """The token of the one scheme that we accept."""
     offered = credentials(request.headers)
-    if offered is None:
-        raise MissingToken("no credentials")
-    if offered.scheme == "dpop":
+    if offered is not None and offered.scheme == "dpop":
         return offered.token
-    if offered.scheme == "bearer":
+    if offered is not None and offered.scheme == "bearer":
         raise InvalidToken("a token under the Bearer scheme")  # RFC 9449 §7.2, DPOP-RS-6
-    raise MissingToken("credentials of another scheme")
+    raise MissingToken("no credentials of our scheme")

@@ -13,9 +13,9 @@ from rs_kit.adapters.refusals import (
     OriginNotAllowed,
     PayloadTooLarge,
     RequestTimeout,
-    RpcId,
     UnsupportedMediaType,
     answer,
+    is_rpc,
 )
 from rs_kit.guard import Guard, UnknownPath
 from rs_kit.ports import AuthorizedCall
@@ -38,7 +38,7 @@ _METHODS: Final = frozenset({"POST", "GET", "DELETE"})  # GET and DELETE for pro
 _WELL_KNOWN: Final = "/.well-known/"
 _METADATA_CACHE: Final = b"public, max-age=300"
 # Whoever reads the first of two and whoever reads the last would decide on different requests.
-_ONCE: Final = frozenset({b"content-type", b"content-encoding", b"content-length", b"host", b"origin", b"accept"})
+_ONCE: Final = frozenset({b"content-type", b"content-encoding", b"content-length", b"host", b"origin"})
 _NOT_HANDED_ON: Final = frozenset({b"authorization", b"dpop"})  # MCP-2: the token cannot be passed on by mistake
 _REPLACED: Final = frozenset({b"cache-control", b"dpop-nonce"})
 
@@ -154,6 +154,8 @@ class RsKit:
         if scope["path"].startswith(_WELL_KNOWN):
             # clients look for documents in several places and take 404, not 401, for "look elsewhere" (PRM-1)
             raise UnknownPath("no such well-known document")
+        if scope["path"] != self._path and request.target_path == self._guard.address.path:
+            raise UnknownPath("the public path, where the application serves another")
         if request.method not in _METHODS:
             raise MethodNotAllowed("method")
         query = scope.get("query_string", b"")
@@ -167,9 +169,9 @@ class RsKit:
                 raise UnsupportedMediaType("content-type or content-encoding")
 
     async def _refuse(self, error: ProtocolError, request: HttpRequest, send: Send) -> None:
-        status, headers, body = answer(
-            error, challenge=self._guard.challenge(error), request_id=_request_id(request.body)
-        )
+        # only what was refused after its body was read has JSON-RPC's form and names the request
+        request_id = parse_message(request.body).request_id if is_rpc(error) else None
+        status, headers, body = answer(error, challenge=self._guard.challenge(error), request_id=request_id)
         await send({"type": "http.response.start", "status": status, "headers": list(headers)})
         await send({"type": "http.response.body", "body": body})
 
@@ -278,13 +280,6 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return replayed
-
-
-def _request_id(body: bytes) -> RpcId:
-    try:
-        return parse_message(body).request_id if body else None
-    except ProtocolError:
-        return None
 
 
 def _raw_path(scope: Scope) -> str:

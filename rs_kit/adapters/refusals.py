@@ -73,13 +73,22 @@ def answer(error: ProtocolError, *, challenge: Headers, request_id: RpcId) -> tu
     return _STATUS.get(type(error)) or status_of(error), headers, body
 
 
-def _payload(error: ProtocolError, request_id: RpcId) -> dict[str, object]:
-    """OAuth's form for what OAuth refuses, JSON-RPC's for what MCP gives a code of its own (RSE-8)."""
-    code = None
+def is_rpc(error: ProtocolError) -> bool:
+    """Whether MCP gives this refusal a JSON-RPC code of its own (RSE-8)."""
+    return _rpc_code(error) is not None
+
+
+def _rpc_code(error: ProtocolError) -> int | None:
     if isinstance(error, HeaderMismatch):
-        code = _HEADER_MISMATCH
-    elif isinstance(error, UnknownMethod) and not isinstance(error, UnknownPath):
-        code = _METHOD_NOT_FOUND
+        return _HEADER_MISMATCH
+    if isinstance(error, UnknownMethod) and not isinstance(error, UnknownPath):
+        return _METHOD_NOT_FOUND
+    return None
+
+
+def _payload(error: ProtocolError, request_id: RpcId) -> dict[str, object]:
+    """JSON-RPC's form for what has a code there, OAuth's for all the rest."""
+    code = _rpc_code(error)
     if code is not None:
         return {"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": error.description}}
     if error.error:

@@ -292,6 +292,35 @@ async def test_the_resource_itself_cannot_be_made_public() -> None:
         RsKit(Application(), Bank().guard, public_paths=["/mcp"])
 
 
+async def test_after_the_body_the_application_hears_what_the_server_says() -> None:
+    heard: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        heard.extend([await receive(), await receive()])
+
+    bank = Bank()
+    await run(bank, app, scope_of(bank), whole(as_body(tool_call())))
+    assert [message["type"] for message in heard] == ["http.request", "http.disconnect"]
+
+
+async def test_behind_a_proxy_the_public_path_is_no_second_way_in() -> None:
+    bank, app = Bank(), Application()
+    sent = await run(bank, app, scope_of(bank, path="/inside"), whole(as_body(tool_call())), path="/inside")
+    assert sent[0]["status"] == 200
+    sent = await run(bank, app, scope_of(bank), whole(as_body(tool_call())), path="/inside")
+    assert sent[0]["status"] == 404
+    assert len(app.scopes) == 1
+
+
+async def test_a_server_that_tells_no_raw_path_is_served_too() -> None:
+    bank, app = Bank(), Application()
+    scope = scope_of(bank)
+    del scope["raw_path"]
+    assert (await run(bank, app, scope, whole(as_body(tool_call()))))[0]["status"] == 200
+    del (other := scope_of(bank, path="/other"))["raw_path"]
+    assert (await run(bank, app, other, whole(as_body(tool_call()))))[0]["status"] == 401
+
+
 @pytest.mark.parametrize(
     ("state", "status"), [({"peer_certificate": CERTIFICATE}, 200), ({}, 401), ({"peer_certificate": "text"}, 401)]
 )

@@ -13,14 +13,14 @@ NOW = 1_790_000_000
 
 
 @pytest.mark.attack("DPR-07")
-async def test_the_second_use_is_told_so_until_its_last_second_is_over():
+async def test_the_second_use_is_told_so_until_its_last_second_is_over() -> None:
     store = MemoryUsedOnce()
     assert await store.take("rs", b"a", until=NOW + 60, now=NOW)
     for later in (NOW, NOW + 1, NOW + 60):
         assert not await store.take("rs", b"a", until=NOW + 60, now=later)
 
 
-async def test_what_ended_is_forgotten_and_its_room_is_free_again():
+async def test_what_ended_is_forgotten_and_its_room_is_free_again() -> None:
     store = MemoryUsedOnce(limit=2)
     assert await store.take("rs", b"a", until=NOW + 10, now=NOW)
     assert await store.take("rs", b"b", until=NOW + 20, now=NOW)
@@ -29,7 +29,7 @@ async def test_what_ended_is_forgotten_and_its_room_is_free_again():
 
 
 @pytest.mark.attack("DPR-25")
-async def test_a_full_store_refuses_and_keeps_what_it_holds():
+async def test_a_full_store_refuses_and_keeps_what_it_holds() -> None:
     store = MemoryUsedOnce(limit=10_000)
     for number in range(10_000):
         assert await store.take("rs", number.to_bytes(4), until=NOW + 60, now=NOW)
@@ -39,13 +39,13 @@ async def test_a_full_store_refuses_and_keeps_what_it_holds():
     assert len(store) == 10_000
 
 
-async def test_the_same_digest_in_another_namespace_is_another_use():
+async def test_the_same_digest_in_another_namespace_is_another_use() -> None:
     store = MemoryUsedOnce()
     assert await store.take("https://one.example/mcp", b"a", until=NOW + 60, now=NOW)
     assert await store.take("https://two.example/mcp", b"a", until=NOW + 60, now=NOW)
 
 
-async def test_a_clock_that_steps_back_lets_no_forgotten_proof_in():
+async def test_a_clock_that_steps_back_lets_no_forgotten_proof_in() -> None:
     store = MemoryUsedOnce()
     assert await store.take("rs", b"a", until=NOW + 60, now=NOW)
     assert await store.take("rs", b"b", until=NOW + 3_660, now=NOW + 3_600)  # the clock jumped; "a" is forgotten
@@ -54,7 +54,7 @@ async def test_a_clock_that_steps_back_lets_no_forgotten_proof_in():
 
 
 @pytest.mark.attack("RAC-03")
-async def test_of_fifty_simultaneous_callers_exactly_one_is_first():
+async def test_of_fifty_simultaneous_callers_exactly_one_is_first() -> None:
     store = MemoryUsedOnce()
     answers = await asyncio.gather(*(store.take("rs", b"a", until=NOW + 60, now=NOW) for _ in range(50)))
     assert answers.count(True) == 1

@@ -10,6 +10,7 @@ from rs_kit.adapters.issuer_keys import StaticIssuerKeys
 from rs_kit.adapters.used_once_memory import MemoryUsedOnce
 from rs_kit.guard import Guard, TokenCache, UnknownPath, Verified
 from rs_kit.ports import AuthorizedCall, Refusal
+from rs_kit.protocol.confirmation import Confirmation
 from rs_kit.protocol.errors import (
     InsufficientScope,
     InvalidDpopProof,
@@ -139,6 +140,12 @@ class BrokenKeys(StaticIssuerKeys):
         raise KeyError(kid)
 
 
+async def test_a_token_of_another_issuer_does_not_make_us_ask_for_keys() -> None:
+    bank = Bank(keys=BrokenKeys(ISSUER, {"keys": [ISSUER_KEY.jwk(kid="as-1")]}))
+    with pytest.raises(InvalidToken):
+        await bank.guard.admit(bank.request(bank.peer.headers(bank.peer.token(iss="https://other.example"))))
+
+
 async def test_a_port_that_breaks_its_promise_closes_the_door() -> None:
     bank = Bank(keys=BrokenKeys(ISSUER, {"keys": [PeerKey.es256(seed=1).jwk(kid="other")]}))
     with pytest.raises(Unavailable):
@@ -186,8 +193,8 @@ async def test_the_token_cache_is_bounded_and_forgets_the_oldest() -> None:
     cache = TokenCache(limit=3)
     keys = object()
     for number in range(5):
-        cache.remember(bytes([number]), Verified(call.token, "ath", keys))
-    cache.remember(bytes([4]), Verified(call.token, "ath", keys))
+        cache.remember(bytes([number]), Verified(call.token, Confirmation(jkt="x"), "ath", keys))
+    cache.remember(bytes([4]), Verified(call.token, Confirmation(jkt="x"), "ath", keys))
     assert len(cache) == 3
     assert cache.get(bytes([1]), keys) is None
     assert cache.get(bytes([4]), keys) is not None
