@@ -8,11 +8,8 @@ from rs_kit.protocol import jwk, jws
 from tests.support.peer_keys import PeerKey
 
 ALGORITHMS = frozenset({"PS256", "ES256", "Ed25519"})
-
 TYPES = frozenset({"at+jwt"})
-
 EC, RSA, ED = PeerKey.es256(seed=21), PeerKey.ps256(), PeerKey.ed25519(seed=22)
-
 PEERS = [EC, RSA, ED]
 
 

@@ -16,15 +16,10 @@ from rs_kit.protocol.errors import InvalidDpopProof
 from tests.support.peer_keys import PeerKey
 
 NOW = 1_790_000_000
-
 URL = "https://rs.example/mcp"
-
 NONCE_KEY = b"n" * 32
-
 TOKEN = "eyJ.access.token"
-
 EC, RSA, ED = PeerKey.es256(seed=41), PeerKey.ps256(), PeerKey.ed25519(seed=42)
-
 PEERS = [EC, RSA, ED]
 
 

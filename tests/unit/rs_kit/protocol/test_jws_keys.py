@@ -15,7 +15,6 @@ from tests.support.compact_tokens import EC, ED, PEERS, RSA, parse, verify
 from tests.support.peer_keys import PeerKey, as_json, b64, unb64
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-
 L = 2**252 + 27742317777372353535851937790883648493
 
 
