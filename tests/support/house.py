@@ -1,4 +1,4 @@
-"""The whole authorization server over fakes: every enabled feature behind the door, a clock that is moved, no network."""
+"""The whole authorization server over fakes: all features behind the door, time that is moved, no network."""
 
 from __future__ import annotations
 
@@ -150,9 +150,7 @@ class House(httpx2.AsyncBaseTransport):
         else:
             response = await answer(self.context, endpoint, asked, render_page=self._render)
         self.log.append((asked.method, asked.path, response.status))
-        return httpx2.Response(
-            response.status, headers=list(response.headers), content=response.body, request=request
-        )
+        return httpx2.Response(response.status, headers=list(response.headers), content=response.body, request=request)
 
     def _next_correlation_id(self) -> str:
         self._requests += 1

@@ -65,9 +65,7 @@ def test_two_parameters_are_enough_and_no_other_is_read() -> None:
         ({"request_uri": REQUEST_URI_PREFIX + "x" * 480}, InvalidRequestUri, "request_uri is too long"),
     ],
 )
-def test_anything_else_begins_nothing(
-    values: dict[str, str | None], error: type[ProtocolError], detail: str
-) -> None:
+def test_anything_else_begins_nothing(values: dict[str, str | None], error: type[ProtocolError], detail: str) -> None:
     given = {name: value for name, value in {**query().values, **values}.items() if value is not None}
     with pytest.raises(error) as refused:
         asked_request(Parameters(values=given))
