@@ -57,7 +57,7 @@ def test_a_name_has_one_spelling(name: str) -> None:
     assert attempts(username=name) == attempts()
 
 
-@pytest.mark.parametrize("name", ["aliᴄe", "ALİCE", "\u212aate"])
+@pytest.mark.parametrize("name", ["ali\u1d04e", "AL\u0130CE", "\u212aate"])
 def test_a_look_alike_is_another_name(name: str) -> None:
     assert typed(name).username not in {"alice", "kate"}
 
