@@ -8,9 +8,6 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from fapi_as.adapters.store.engine import writing_engine
@@ -34,8 +31,6 @@ def migrate(url: str) -> None:
         _upgrade(path)
     except OSError as error:
         raise UnusableDatabase(f"the database {path} cannot be created: {error.strerror}") from None
-    except CommandError:
-        raise UnusableDatabase(f"the database {path} was written by a newer version of fapi-as") from None
     except SQLAlchemyError as error:
         raise UnusableDatabase(f"the database {path} cannot be upgraded: {error.__cause__ or error}") from None
     except sqlite3.Error as error:
@@ -56,8 +51,16 @@ def _check(path: Path) -> None:
 
 
 def _upgrade(path: Path) -> None:
+    # workers and operators' commands import this package, too, and never migrate
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", _SCRIPTS)
     with writing_engine(path).begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError:
+            raise UnusableDatabase(f"the database {path} was written by a newer version of fapi-as") from None
