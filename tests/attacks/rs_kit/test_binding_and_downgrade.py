@@ -92,6 +92,7 @@ async def test_a_token_that_is_also_bound_to_a_certificate_needs_it(certificate:
     assert isinstance(await outcome({"jkt": JKT, "x5t#S256": X5T}, certificate), InvalidToken)
 
 
+@pytest.mark.requirement("CNF-2", proves="holds")
 @pytest.mark.attack("CNF-02")
 @pytest.mark.requirement("RSV-10", proves="holds")
 @pytest.mark.requirement("RSV-2", proves="holds")

@@ -114,6 +114,7 @@ async def test_a_body_that_two_parsers_could_read_differently_is_refused(body: b
         await refused(bank, line, None, None, status=400, message=body)
 
 
+@pytest.mark.requirement("MCP-9", proves="holds")
 @pytest.mark.requirement("MCP-6", proves="holds")
 @pytest.mark.requirement("TOOL-10", proves="holds")
 async def test_one_request_or_one_notification_passes() -> None:

@@ -18,6 +18,14 @@ from tests.support.peer_keys import PeerKey, b64, compact
 OTHER_KEY = PeerKey.es256(seed=13)
 
 
+@pytest.mark.requirement("DPOP-RS-2", proves="holds")
+@pytest.mark.requirement("DPOP-RS-8", proves="holds")
+@pytest.mark.requirement("DPOP-14", proves="holds")
+@pytest.mark.requirement("AT-10", proves="holds")
+@pytest.mark.requirement("AT-14", proves="holds")
+@pytest.mark.requirement("RSE-2", proves="holds")
+@pytest.mark.requirement("RSE-6", proves="holds")
+@pytest.mark.requirement("MCP-3", proves="holds")
 @pytest.mark.requirement("DPOP-RS-1", proves="holds")
 @pytest.mark.requirement("DPOP-RS-4", proves="holds")
 @pytest.mark.requirement("DPOP-RS-12", proves="holds")
@@ -32,6 +40,7 @@ async def test_a_bound_token_with_a_fresh_proof_runs_the_tool_once() -> None:
     assert [(call.rpc_method, call.target) for call in bank.observer.admissions] == [("tools/call", "get_balance")]
 
 
+@pytest.mark.requirement("RSE-8", proves="refused")
 @pytest.mark.attack("DPR-01")
 @pytest.mark.requirement("DPOP-RS-1", proves="refused")
 @pytest.mark.requirement("DPOP-RS-2", proves="refused")
@@ -177,6 +186,8 @@ def _p384() -> ec.EllipticCurvePrivateKey:
     return ec.derive_private_key(99, ec.SECP384R1())
 
 
+@pytest.mark.requirement("DPOP-RS-5", proves="refused")
+@pytest.mark.requirement("DPOP-RS-14", proves="refused")
 @pytest.mark.attack("DPR-13")
 @pytest.mark.parametrize("kind", list(_proofs_with_bad_keys("t")))
 async def test_a_proof_with_another_kind_of_key_or_signature_is_refused(kind: str) -> None:

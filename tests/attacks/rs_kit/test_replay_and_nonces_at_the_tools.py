@@ -87,6 +87,7 @@ async def test_a_replay_store_that_cannot_answer_is_503_and_never_a_yes(store: U
     assert response.json()["error"] == "temporarily_unavailable"
 
 
+@pytest.mark.requirement("DPOP-RS-9", proves="refused")
 @pytest.mark.attack("DPR-11")
 @pytest.mark.requirement("DPOP-13", proves="refused")
 @pytest.mark.requirement("DPOP-RS-9", proves="holds")
@@ -124,6 +125,7 @@ async def test_the_current_and_the_previous_nonce_work_and_the_one_before_does_n
     assert statuses == [200, 200, 401]
 
 
+@pytest.mark.requirement("RSE-9", proves="holds")
 @pytest.mark.requirement("DPOP-RS-10", proves="holds")
 async def test_every_answer_brings_the_next_nonce_and_may_not_be_kept() -> None:
     bank = Bank()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rs_kit.adapters.observer import LoggingObserver
+from rs_kit.protocol.tool_policy import ToolPolicy
 from tests.support.fakes import NOW
 from tests.support.guarded_bank import ABSENT, RESOURCE, Bank, Peer, rpc, tool_call
 from tests.support.guarded_refusals import challenge_of, refused
@@ -76,6 +77,9 @@ async def test_other_forms_of_credentials_are_refused(value: str, status: int) -
         await refused(bank, line, [("authorization", value.replace("{}", token)), *headers], None, status=status)
 
 
+@pytest.mark.requirement("RSV-8", proves="refused")
+@pytest.mark.requirement("AT-11", proves="refused")
+@pytest.mark.requirement("MCP-2", proves="refused")
 @pytest.mark.attack("DPR-19")
 @pytest.mark.requirement("RSE-3", proves="refused")
 @pytest.mark.requirement("DPOP-RS-4", proves="refused")
@@ -111,6 +115,8 @@ async def test_a_token_that_is_not_for_here_and_now_is_refused(claims: dict[str,
         await refused(bank, line, bank.peer.headers(bank.peer.token(**claims)), "invalid_token")
 
 
+@pytest.mark.requirement("AT-11", proves="holds")
+@pytest.mark.requirement("AT-12", proves="holds")
 @pytest.mark.attack("DPR-19")
 @pytest.mark.requirement("RSV-4", proves="holds")
 @pytest.mark.requirement("RSE-3", proves="holds")
@@ -173,6 +179,8 @@ async def test_a_token_that_the_issuers_keys_do_not_verify_is_refused(kind: str)
         assert len(bank.observer.refusals) == 1
 
 
+@pytest.mark.requirement("PRM-9", proves="refused")
+@pytest.mark.requirement("MCP-11", proves="refused")
 @pytest.mark.attack("DPR-21")
 @pytest.mark.requirement("RSE-4", proves="refused")
 @pytest.mark.requirement("MCP-11", proves="holds")
@@ -194,7 +202,30 @@ async def test_with_the_scope_the_tool_runs() -> None:
     assert bank.done == ["transfer 5"]
 
 
+BROAD = ToolPolicy(
+    tools={"get_balance": ["accounts:read"], "transfer": ["payments:write"]},
+    implied={"payments:write": ["accounts:read"], "bank": ["payments:write"]},
+)
+
+
+@pytest.mark.requirement("MCP-10", proves="holds")
+async def test_a_broad_scope_includes_the_narrow_ones() -> None:
+    bank = Bank(tools=BROAD)
+    headers = bank.peer.headers(bank.peer.token(scope="bank"))
+    async with bank.serving() as line:
+        assert (await line.send(headers)).status_code == 200
+
+
+@pytest.mark.requirement("MCP-10", proves="refused")
+async def test_a_narrow_scope_does_not_include_the_broad_one() -> None:
+    bank = Bank(tools=BROAD)
+    async with bank.serving() as line:
+        await refused(bank, line, None, "insufficient_scope", status=403, message=tool_call("transfer"))
+
+
 @pytest.mark.attack("DPR-22")
+@pytest.mark.requirement("RSE-1", proves="refused")
+@pytest.mark.requirement("DPOP-RS-3", proves="refused")
 @pytest.mark.requirement("DPOP-RS-3", proves="holds")
 @pytest.mark.requirement("RSE-1", proves="holds")
 @pytest.mark.requirement("PRM-9", proves="holds")
@@ -275,6 +306,7 @@ async def test_a_token_seen_before_still_expires() -> None:
         await refused(bank, line, bank.peer.headers(token), "invalid_token")
 
 
+@pytest.mark.requirement("RSV-9", proves="refused")
 @pytest.mark.requirement("RSV-9", proves="holds")
 async def test_neither_tokens_nor_proofs_reach_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")

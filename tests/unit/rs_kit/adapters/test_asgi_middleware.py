@@ -99,6 +99,8 @@ async def test_the_application_gets_the_same_bytes_and_the_call_but_no_credentia
     assert sent[0]["status"] == 200
 
 
+@pytest.mark.requirement("RSE-9", proves="refused")
+@pytest.mark.requirement("DPOP-RS-10", proves="refused")
 async def test_what_the_application_says_about_caching_and_nonces_is_replaced() -> None:
     start = {
         "type": "http.response.start",
@@ -120,7 +122,6 @@ async def test_what_the_application_says_about_caching_and_nonces_is_replaced() 
 
 
 @pytest.mark.attack("DPR-24")
-@pytest.mark.requirement("MCP-16", proves="refused")
 async def test_a_stream_ends_with_the_token_that_opened_it() -> None:
     bank = Bank()
     token = bank.peer.token()
@@ -219,6 +220,7 @@ async def test_a_client_that_goes_away_is_not_answered(before: list[Any]) -> Non
     assert app.scopes == []
 
 
+@pytest.mark.requirement("PRM-14", proves="holds")
 @pytest.mark.requirement("PRM-1", proves="holds")
 @pytest.mark.requirement("PRM-3", proves="holds")
 @pytest.mark.requirement("PRM-5", proves="holds")

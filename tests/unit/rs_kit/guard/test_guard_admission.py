@@ -24,6 +24,7 @@ from rs_kit.protocol.errors import (
 )
 from rs_kit.protocol.http import HttpRequest
 from rs_kit.protocol.routing_headers import HeaderMismatch
+from rs_kit.protocol.tool_policy import ToolPolicy
 from rs_kit.testing import RecordingObserver
 from tests.support.fakes import NONCE_KEY, NOW, FrozenClock
 from tests.support.guarded_bank import (
@@ -263,6 +264,7 @@ def guard(**changes: Any) -> Guard:
 
 
 @pytest.mark.requirement("PRM-2", proves="refused")
+@pytest.mark.requirement("PRM-14", proves="refused")
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
@@ -272,6 +274,7 @@ def guard(**changes: Any) -> Guard:
         ({"resource": "mcp.bank.example"}, "absolute"),
         ({"issuer": "https://other.example"}, "issuer"),
         ({"nonce_key": b"short"}, "32 bytes"),
+        ({"tools": ToolPolicy(tools={}, base=["offline_access"])}, "offline_access"),
         ({"proof_age_seconds": 301}, "300"),
         ({"proof_age_seconds": 0}, "300"),
     ],
@@ -290,6 +293,7 @@ def test_a_resource_at_the_root_has_its_metadata_at_the_root() -> None:
     assert root.metadata.document()["resource"] == "https://mcp.bank.example"
 
 
+@pytest.mark.requirement("RSE-7", proves="refused")
 @pytest.mark.requirement("RSE-7", proves="holds")
 @pytest.mark.parametrize("kind", list(broken_requests(Bank())))
 async def test_a_challenge_holds_constants_only(kind: str) -> None:
