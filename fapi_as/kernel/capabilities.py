@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fapi_as.kernel.seam import AnyGrant, Endpoint, Feature
 from fapi_as.kernel.token_endpoint import TOKEN_ENDPOINT
 from fapi_as.protocol.policy import Policy
-from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
+from rs_kit.protocol.algorithms import ADVERTISED_ALGORITHMS
 
 
 class ConflictingFeatures(Exception):
@@ -54,8 +54,8 @@ def metadata(features: tuple[Feature, ...], policy: Policy) -> dict[str, object]
     if grant_types:
         document["grant_types_supported"] = grant_types
         document["token_endpoint_auth_methods_supported"] = ["private_key_jwt"]
-        document["token_endpoint_auth_signing_alg_values_supported"] = list(SIGNING_ALGORITHMS)
-        document["dpop_signing_alg_values_supported"] = list(SIGNING_ALGORITHMS)
+        document["token_endpoint_auth_signing_alg_values_supported"] = list(ADVERTISED_ALGORITHMS)
+        document["dpop_signing_alg_values_supported"] = list(ADVERTISED_ALGORITHMS)
     for feature in features:
         _merge(document, feature.metadata)
     return {member: value for member, value in document.items() if value not in ([], ())}

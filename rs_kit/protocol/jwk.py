@@ -9,16 +9,13 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    ECDSA,
-    SECP256R1,
-    EllipticCurvePublicKey,
-    EllipticCurvePublicNumbers,
-)
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from rs_kit.protocol import base64url
 from rs_kit.protocol.algorithms import ALGORITHM_OF_KEY_TYPE, canonical
@@ -199,10 +196,10 @@ def _ec(members: Mapping[str, object]) -> Imported:
     y, y_octets = _octets(members, "y")
     if len(x_octets) != _COORDINATE_BYTES or len(y_octets) != _COORDINATE_BYTES:  # RFC 7518 §6.2.1.2
         raise InvalidJwk("coordinate length")
-    numbers = EllipticCurvePublicNumbers(int.from_bytes(x_octets), int.from_bytes(y_octets), SECP256R1())
+    required = {"crv": "P-256", "kty": "EC", "x": x, "y": y}
     try:
-        key = numbers.public_key()
-    except ValueError:
+        key = ECKey.import_key({**required}).public_key
+    except (ValueError, JoseError):
         raise InvalidJwk("the point is not on the curve") from None
     check = key.verify
 
@@ -215,7 +212,7 @@ def _ec(members: Mapping[str, object]) -> Imported:
             return False
         return True
 
-    return {"crv": "P-256", "kty": "EC", "x": x, "y": y}, key, verify
+    return required, key, verify
 
 
 def _dss_signature(signature: bytes) -> bytes:
@@ -240,7 +237,8 @@ def _rsa(members: Mapping[str, object]) -> Imported:
         raise InvalidJwk("exponent")
     if all(modulus % prime in residues for prime, residues in _roca_residues()):
         raise InvalidJwk("a modulus of the ROCA family")
-    key = RSAPublicNumbers(exponent, modulus).public_key()
+    required = {"e": e, "kty": "RSA", "n": n}
+    key = RSAKey.import_key({**required}).public_key
     check = key.verify
 
     def verify(signature: bytes, message: bytes) -> bool:
@@ -250,7 +248,7 @@ def _rsa(members: Mapping[str, object]) -> Imported:
             return False
         return True
 
-    return {"e": e, "kty": "RSA", "n": n}, key, verify
+    return required, key, verify
 
 
 def _okp(members: Mapping[str, object]) -> Imported:
@@ -261,7 +259,10 @@ def _okp(members: Mapping[str, object]) -> Imported:
         raise InvalidJwk("key length")
     if octets[:31] + bytes((octets[31] & 0x7F,)) in _SMALL_ORDER:
         raise InvalidJwk("a point of small order")
-    key = Ed25519PublicKey.from_public_bytes(octets)
+    required = {"crv": "Ed25519", "kty": "OKP", "x": x}
+    key = OKPKey.import_key({**required}).public_key
+    if not isinstance(key, Ed25519PublicKey):
+        raise InvalidJwk("crv")
     check = key.verify
 
     def verify(signature: bytes, message: bytes) -> bool:
@@ -271,7 +272,7 @@ def _okp(members: Mapping[str, object]) -> Imported:
             return False
         return True
 
-    return {"crv": "Ed25519", "kty": "OKP", "x": x}, key, verify
+    return required, key, verify
 
 
 @lru_cache(maxsize=1)
