@@ -278,7 +278,7 @@ def guard(**changes: Any) -> Guard:
         ({"proof_age_seconds": 301}, "300"),
         ({"proof_age_seconds": 0}, "300"),
     ],
-    ids=str,
+    ids=["http", "fragment", "query", "relative", "issuer", "key", "scope", "age", "no age"],
 )
 def test_a_guard_that_would_not_be_safe_is_not_built(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
