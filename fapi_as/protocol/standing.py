@@ -52,6 +52,8 @@ def require_standing(
     known = {value for resource in resources.values() for value in resource.scopes}
     if any(value not in client.scope or value not in known for value in validated.scope):
         raise AuthorizationFailed(validated, InvalidScope("a scope is gone"))
+    if any(not set(validated.scope) & set(resource.scopes) for resource in resources.values()):
+        raise AuthorizationFailed(validated, InvalidTarget("no asked scope means anything at a resource any more"))
     return StandingRequest(
         validated=validated, client=client, resources=tuple(resources[name] for name in validated.resources)
     )

@@ -67,11 +67,14 @@ def validate_push(
     asked = asked_resources(parameters, client)
     if any(name not in resources for name in asked):
         raise InvalidTarget("unknown resource")
+    values = _validated_scope(parameters, client, resources)
+    if any(not set(values) & set(resources[name].scopes) for name in asked):  # RES-2: nothing to be had there
+        raise InvalidTarget("no asked scope means anything at a resource")
     return ValidatedAuthorizationRequest(
         client_id=client.client_id,
         client_version=client.version,
         redirect_uri=asked_redirect,
-        scope=_validated_scope(parameters, client, resources),
+        scope=values,
         resources=asked,
         code_challenge=challenge,
         state=_bounded(parameters, "state", STATE_LIMIT),  # FAPI2-AZ-18
@@ -207,6 +210,8 @@ def decide_redemption(request: TokenRequest, facts: CodeFacts, policy: Policy) -
         return Refuse(error=InvalidGrant("code expired"))
     if facts.user is None or facts.user.version != grant.user_version:
         return Refuse(error=InvalidGrant("the user changed"))
+    if not redirect_uri.is_registered(grant.redirect_uri or "", client.redirect_uris, client.application_type):
+        return Refuse(error=InvalidGrant("redirect_uri is gone"))  # what it was sent to is not the client's any more
     return _tokens(request, facts, grant, policy)
 
 
@@ -219,6 +224,7 @@ def _tokens(request: TokenRequest, facts: CodeFacts, grant: AuthorizationGrant, 
     spend = Spend(kind=HandleKind.CODE, digest=facts.handle.digest if facts.handle else b"")
     live_user = Require(required=Required.USER, identifier=grant.subject, version=grant.user_version)
     live_grant = Require(required=Required.AUTHORIZATION, identifier=grant.authorization_id)
+    live_resource = Require(required=Required.RESOURCE, identifier=audience, version=registered.version)
     return TokensToIssue(
         subject=grant.subject,
         scope=scope.narrowed(grant.scope, client.scope, registered.scopes),
@@ -226,10 +232,11 @@ def _tokens(request: TokenRequest, facts: CodeFacts, grant: AuthorizationGrant, 
         authorization_id=grant.authorization_id,
         access_token_seconds=seconds(registered.access_token_lifetime or policy.access_token_lifetime),
         claims={"auth_time": grant.auth_time, "acr": grant.acr},
-        effects=(live_user, live_grant, spend),
+        effects=(live_user, live_grant, live_resource, spend),
         lost={
             live_user: Refuse(error=InvalidGrant("the user changed")),
             live_grant: Refuse(error=InvalidGrant("the authorization has ended")),
+            live_resource: Refuse(error=InvalidTarget("the resource changed")),
             spend: Refuse(
                 error=InvalidGrant("code redeemed at the same time"),
                 effects=(Revoke(authorization_id=grant.authorization_id),),

@@ -52,6 +52,7 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
     granted = grant.scope if asked is None else scope.limited(scope.parse(asked), grant.scope)  # OA-RT-2
     live_user = Require(required=Required.USER, identifier=grant.subject, version=grant.user_version)
     live_grant = Require(required=Required.AUTHORIZATION, identifier=grant.authorization_id)
+    live_resource = Require(required=Required.RESOURCE, identifier=audience, version=registered.version)
     return TokensToIssue(
         subject=grant.subject,
         scope=scope.narrowed(granted, client.scope, registered.scopes),
@@ -59,9 +60,10 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
         authorization_id=grant.authorization_id,
         access_token_seconds=seconds(registered.access_token_lifetime or policy.access_token_lifetime),
         claims={"auth_time": grant.auth_time, "acr": grant.acr},  # of the sign-in, never of the refresh (AT-3)
-        effects=(live_user, live_grant),
+        effects=(live_user, live_grant, live_resource),
         lost={
             live_user: Refuse(error=InvalidGrant("the user changed")),
             live_grant: Refuse(error=InvalidGrant("the authorization has ended")),
+            live_resource: Refuse(error=InvalidTarget("the resource changed")),
         },
     )
