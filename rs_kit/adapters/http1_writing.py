@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Final
 
 from rs_kit.adapters.http1_reading import TOKEN
 
-CONTINUE: Final = b"HTTP/1.1 100 \r\n\r\n"
+_STATUS_LINES: Final[dict[int, bytes]] = {int(status): f"HTTP/1.1 {status} {status.phrase}".encode() for status in HTTPStatus}
+CONTINUE: Final = _STATUS_LINES[HTTPStatus.CONTINUE] + b"\r\n\r\n"
 _WITHOUT_CONTENT: Final = frozenset({204, 304})
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -35,7 +37,7 @@ class AnswerWriter:
         if self.begun:
             raise UnframedAnswer("a second head")
         self._left = None
-        lines = [b"HTTP/1.1 %d " % status]
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
         for name, value in fields:
             lowered = name.lower()
             if lowered == b"content-length":

@@ -191,8 +191,10 @@ async def _lifespan(lifespan: Lifespan) -> Any:
         await lifespan.wait_for_startup()
         if running.done():
             running.result()
-        yield
-        await lifespan.wait_for_shutdown()
+        try:
+            yield
+        finally:
+            await lifespan.wait_for_shutdown()
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):

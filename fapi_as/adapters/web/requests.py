@@ -26,7 +26,7 @@ def endpoint_request(scope: Scope, *, path: str, now: int, correlation_id: str, 
         method=scope["method"],
         path=path,
         query_string=scope["query_string"],
-        headers=tuple((bytes(name), bytes(value)) for name, value in scope["headers"]),
+        headers=tuple(scope["headers"]),  # pairs of bytes, names in lower case (ASGI)
         body=body,
         now=now,
         correlation_id=correlation_id,
