@@ -82,6 +82,21 @@ def test_one_proof_for_two_rules_fails_the_trace() -> None:
     assert "one proof for different rules: A-1, B-1" in failure
 
 
+def test_one_happy_path_holds_for_every_row_of_its_party_that_asks_for_no_more() -> None:
+    rows = [row("A-1", owner=ISSUE), *(row(f"B-{n}", owner=ISSUE, happy_path=True) for n in (1, 2))]
+    claims: list[Claim] = [("requirement", one.id, "holds") for one in rows]
+    assert failures(results(one=("passed", claims)), *rows) == []
+    assert len(failures(results(one=("passed", [(*claim[:2], "refused") for claim in claims])), *rows)) == 1
+    another_party = row("B-3", owner=ISSUE, happy_path=True, who="CL")
+    claims.append(("requirement", "B-3", "holds"))
+    assert len(failures(results(one=("passed", claims)), *rows, another_party)) == 1
+
+
+def test_one_test_is_not_both_proofs_of_a_row() -> None:
+    (failure,) = failures(results(one=("passed", [HOLDS, REFUSED])), row(owner=ISSUE))
+    assert "both directions of A-1" in failure
+
+
 def test_one_proof_for_a_rule_that_two_documents_state_is_fine() -> None:
     found = results(one=("passed", [HOLDS, ("requirement", "B-1", "holds")]))
     assert failures(found, row(owner=ISSUE), row("B-1", owner=ISSUE, same_rule_as=("A-1",))) == []

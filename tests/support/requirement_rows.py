@@ -22,6 +22,7 @@ class Row:
 
     `proofs` are the directions that can be proved at all, `owner` the issue or feature that will prove the row,
     `same_rule_as` the rows of other documents that state this rule again, so that one test may prove them together.
+    `happy_path` rows hold when the ordinary work of their party succeeds with the control on.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Row:
     text: str
     violation: str = ""
     proofs: tuple[str, ...] = DIRECTIONS
+    happy_path: bool = False
     owner: str | None = None
     same_rule_as: tuple[str, ...] = ()
 
@@ -109,6 +111,12 @@ def same_rule(identifiers: Iterator[str] | list[str], rows: Mapping[str, Row]) -
     return waiting <= reached
 
 
+def one_party(identifiers: list[str], rows: Mapping[str, Row]) -> bool:
+    """Whether these rows bind one party: the server, a resource server, a client."""
+    bound = [set(rows[identifier].who.split(",")) for identifier in identifiers if rows[identifier].who != "ALL"]
+    return not bound or bool(set.intersection(*bound))
+
+
 def without_owner(text: str, identifiers: set[str]) -> str:
     """The text of a manifest in which these rows have no `owner` any more; everything else stays byte for byte."""
     pieces = re.split(r"(?m)^(?=\[)", text)
@@ -131,6 +139,6 @@ def _row(identifier: str, spec: str, members: dict[str, Any]) -> Row:
         )
     except TypeError as error:
         raise BadManifest(f"{identifier} in {spec}.toml: {error}") from error
-    if row.level not in _LEVELS or not set(row.proofs) <= set(DIRECTIONS):
-        raise BadManifest(f"{identifier} in {spec}.toml: level {row.level}, proofs {row.proofs}")
+    if row.level not in _LEVELS or not set(row.proofs) <= set(DIRECTIONS) or not isinstance(row.happy_path, bool):
+        raise BadManifest(f"{identifier} in {spec}.toml: level {row.level}, proofs {row.proofs}, {row.happy_path}")
     return row

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.requirement_rows import (
+    DIRECTIONS,
     FOLDER,
     ROOT,
     Case,
     Row,
     load_cases,
     load_rows,
+    one_party,
     same_rule,
     spec_files,
     title,
@@ -100,16 +102,24 @@ def judge(results: Results, rows: dict[str, Row], cases: dict[str, Case]) -> Ver
     for test in sorted(results.claims):
         if (outcome := results.outcomes.get(test, "never run")) != "passed":
             verdict.failures.append(f"{test}: {outcome}")
-    verdict.failures += [f"{test}: one proof for different rules: {found}" for test, found in _shared(results, rows)]
+    verdict.failures += [f"{test}: one proof for {found}" for test, found in _shared(results, rows)]
     return verdict
 
 
 def _shared(results: Results, rows: dict[str, Row]) -> Iterable[tuple[str, str]]:
+    """Every proof that is claimed for more than it can show."""
     for test, claims in sorted(results.claims.items()):
-        for direction in ("holds", "refused"):
-            claimed = sorted(i for kind, i, towards in claims if kind == "requirement" and towards == direction)
-            if not same_rule(claimed, rows):
-                yield test, f"{', '.join(claimed)} ({direction})"
+        holds, refused = (
+            sorted(name for kind, name, towards in claims if kind == "requirement" and towards == direction)
+            for direction in DIRECTIONS
+        )
+        own = [name for name in holds if not rows[name].happy_path]
+        if not same_rule(own, rows) or not (same_rule(holds, rows) or one_party(holds, rows)):
+            yield test, f"different rules: {', '.join(holds)} (holds)"
+        if not same_rule(refused, rows):
+            yield test, f"different rules: {', '.join(refused)} (refused)"
+        if both := sorted(set(holds) & set(refused)):
+            yield test, f"both directions of {', '.join(both)}"
 
 
 def render(verdict: Verdict, rows: dict[str, Row], cases: dict[str, Case]) -> str:
