@@ -206,6 +206,8 @@ def decide_redemption(request: TokenRequest, facts: CodeFacts, policy: Policy) -
     if handle.spent:
         # a fully valid replay: somebody else has the code, so what it brought ends (OA-AC-7)
         return Refuse(error=InvalidGrant("code replayed"), effects=(Revoke(authorization_id=grant.authorization_id),))
+    if handle.revoked:
+        return Refuse(error=InvalidGrant("the authorization has ended"))
     if request.now >= handle.usable_until:  # FAPI2-AS-13: our own handles have no leeway
         return Refuse(error=InvalidGrant("code expired"))
     if facts.user is None or facts.user.version != grant.user_version:
