@@ -111,14 +111,15 @@ def test_an_id_that_stands_in_two_files_is_refused(tmp_path: Path) -> None:
         load_rows(tmp_path)
 
 
-def test_rows_of_one_rule_are_found_in_either_direction(tmp_path: Path) -> None:
-    b = A_ROW.replace("A-1", "B-1") + 'same_rule_as = ["A-1"]\n'
-    c = A_ROW.replace("A-1", "C-1") + 'same_rule_as = ["B-1"]\n'
-    (tmp_path / "a.toml").write_text(A_ROW + b + c + A_ROW.replace("A-1", "D-1"), encoding="utf-8")
+def test_rows_state_one_rule_when_one_of_them_is_tied_to_all_the_others(tmp_path: Path) -> None:
+    b = A_ROW.replace("A-1", "B-1") + 'same_rule_as = ["A-1", "C-1"]\n'
+    others = [A_ROW.replace("A-1", name) for name in ("C-1", "D-1")]
+    (tmp_path / "a.toml").write_text("".join([A_ROW, b, *others]), encoding="utf-8")
     rows = load_rows(tmp_path)
-    assert same_rule(["A-1", "C-1"], rows)
-    assert same_rule(["A-1"], rows)
-    assert not same_rule(["A-1", "D-1"], rows)
+    for one_rule in ([], ["A-1"], ["A-1", "B-1"], ["C-1", "B-1"], ["A-1", "B-1", "C-1"]):
+        assert same_rule(one_rule, rows)
+    for several in (["A-1", "C-1"], ["A-1", "D-1"], ["A-1", "B-1", "D-1"]):
+        assert not same_rule(several, rows)
 
 
 def test_an_owner_is_dropped_and_nothing_else_changes() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -91,27 +91,16 @@ def title(spec: str, folder: Path = FOLDER) -> str:
     return (folder / f"{spec}.toml").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
 
 
-def same_rule(identifiers: Iterator[str] | list[str], rows: Mapping[str, Row]) -> bool:
-    """Whether these rows state one rule: connected by `same_rule_as`, in either direction."""
-    waiting = set(identifiers)
-    if len(waiting) < 2:
-        return True
-    links: dict[str, set[str]] = {}
-    for row in rows.values():
-        for other in row.same_rule_as:
-            links.setdefault(row.id, set()).add(other)
-            links.setdefault(other, set()).add(row.id)
-    reached: set[str] = set()
-    frontier = [next(iter(waiting))]
-    while frontier:
-        identifier = frontier.pop()
-        if identifier not in reached:
-            reached.add(identifier)
-            frontier.extend(links.get(identifier, ()))
-    return waiting <= reached
+def same_rule(identifiers: Sequence[str], rows: Mapping[str, Row]) -> bool:
+    """Whether these rows state one rule: `same_rule_as` ties one of them to all the others, in either direction."""
+
+    def tied(one: str, other: str) -> bool:
+        return one == other or other in rows[one].same_rule_as or one in rows[other].same_rule_as
+
+    return len(identifiers) < 2 or any(all(tied(one, other) for other in identifiers) for one in identifiers)
 
 
-def one_party(identifiers: list[str], rows: Mapping[str, Row]) -> bool:
+def one_party(identifiers: Sequence[str], rows: Mapping[str, Row]) -> bool:
     """Whether these rows bind one party: the server, a resource server, a client."""
     bound = [set(rows[identifier].who.split(",")) for identifier in identifiers if rows[identifier].who != "ALL"]
     return not bound or bool(set.intersection(*bound))

@@ -114,7 +114,7 @@ def _shared(results: Results, rows: dict[str, Row]) -> Iterable[tuple[str, str]]
             for direction in DIRECTIONS
         )
         own = [name for name in holds if not rows[name].happy_path]
-        if not same_rule(own, rows) or not (same_rule(holds, rows) or one_party(holds, rows)):
+        if not (same_rule(holds, rows) or (same_rule(own, rows) and one_party(holds, rows))):
             yield test, f"different rules: {', '.join(holds)} (holds)"
         if not same_rule(refused, rows):
             yield test, f"different rules: {', '.join(refused)} (refused)"
