@@ -130,6 +130,7 @@ def test_the_error_page_says_what_happened_in_words_and_with_stable_ids() -> Non
     assert "<h1>" in body
     assert 'role="alert"' in body
     assert "The request was denied." in body
+    assert "<p>request_uri is not valid.</p>" in error_page(error_description="request_uri is not valid").body.decode()
     assert re.search(r'<code id="oauth-error">access_denied</code>', body)
     assert re.search(r'<code id="correlation-id">abc-_123</code>', body)
     assert f'<link rel="stylesheet" href="{STYLESHEET_PATH}">' in body
