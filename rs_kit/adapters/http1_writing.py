@@ -8,7 +8,9 @@ from typing import Final
 
 from rs_kit.adapters.http1_reading import TOKEN
 
-_STATUS_LINES: Final[dict[int, bytes]] = {int(status): f"HTTP/1.1 {status} {status.phrase}".encode() for status in HTTPStatus}
+_STATUS_LINES: Final[dict[int, bytes]] = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus
+}
 CONTINUE: Final = _STATUS_LINES[HTTPStatus.CONTINUE] + b"\r\n\r\n"
 _WITHOUT_CONTENT: Final = frozenset({204, 304})
 _LAST_CHUNK: Final = b"0\r\n\r\n"
