@@ -40,7 +40,6 @@ async def test_a_bound_token_with_a_fresh_proof_runs_the_tool_once() -> None:
     assert [(call.rpc_method, call.target) for call in bank.observer.admissions] == [("tools/call", "get_balance")]
 
 
-@pytest.mark.requirement("RSE-8", proves="refused")
 @pytest.mark.attack("DPR-01")
 @pytest.mark.requirement("DPOP-RS-1", proves="refused")
 @pytest.mark.requirement("DPOP-RS-2", proves="refused")
@@ -51,6 +50,7 @@ async def test_a_token_without_a_proof_is_refused() -> None:
         await refused(bank, line, headers, "invalid_dpop_proof")
 
 
+@pytest.mark.requirement("RSE-8", proves="refused")
 @pytest.mark.attack("DPR-02")
 @pytest.mark.parametrize("second", ["dpop", "DPoP", "joined"])
 async def test_two_proofs_are_refused(second: str) -> None:

@@ -10,7 +10,7 @@ from rs_kit.adapters.observer import LoggingObserver
 from rs_kit.protocol.tool_policy import ToolPolicy
 from tests.support.fakes import NOW
 from tests.support.guarded_bank import ABSENT, RESOURCE, Bank, Peer, rpc, tool_call
-from tests.support.guarded_refusals import challenge_of, refused
+from tests.support.guarded_refusals import PRM, challenge_of, refused
 from tests.support.peer_keys import PeerKey
 
 OTHER_KEY = PeerKey.es256(seed=13)
@@ -77,31 +77,30 @@ async def test_other_forms_of_credentials_are_refused(value: str, status: int) -
         await refused(bank, line, [("authorization", value.replace("{}", token)), *headers], None, status=status)
 
 
-@pytest.mark.requirement("RSV-8", proves="refused")
-@pytest.mark.requirement("AT-11", proves="refused")
-@pytest.mark.requirement("MCP-2", proves="refused")
+ANOTHER_AUDIENCE = [pytest.mark.requirement(row, proves="refused") for row in ("AT-11", "MCP-2", "RSV-4")]
+TOKEN_FAULT = [pytest.mark.requirement(row, proves="refused") for row in ("RSE-3", "DPOP-RS-4")]
+ANOTHER_TIME = pytest.mark.requirement("RSV-8", proves="refused")
+
+
 @pytest.mark.attack("DPR-19")
-@pytest.mark.requirement("RSE-3", proves="refused")
-@pytest.mark.requirement("DPOP-RS-4", proves="refused")
-@pytest.mark.requirement("RSV-4", proves="refused")
 @pytest.mark.parametrize(
     "claims",
     [
         {"iss": "https://other.example"},
         {"iss": "https://as.bank.example/"},
         {"iss": ABSENT},
-        {"aud": "https://other.example/mcp"},
-        {"aud": "https://mcp.bank.example"},
-        {"aud": "https://mcp.bank.example/mcp/"},
-        {"aud": "https://mcp.bank.example/mcp2"},
-        {"aud": "HTTPS://mcp.bank.example/mcp"},
-        {"aud": ABSENT},
-        {"aud": []},
-        {"exp": NOW - 11},
+        pytest.param({"aud": "https://other.example/mcp"}, marks=ANOTHER_AUDIENCE),
+        pytest.param({"aud": "https://mcp.bank.example"}, marks=ANOTHER_AUDIENCE),
+        pytest.param({"aud": "https://mcp.bank.example/mcp/"}, marks=ANOTHER_AUDIENCE),
+        pytest.param({"aud": "https://mcp.bank.example/mcp2"}, marks=ANOTHER_AUDIENCE),
+        pytest.param({"aud": "HTTPS://mcp.bank.example/mcp"}, marks=ANOTHER_AUDIENCE),
+        pytest.param({"aud": ABSENT}, marks=ANOTHER_AUDIENCE),
+        pytest.param({"aud": []}, marks=ANOTHER_AUDIENCE),
+        pytest.param({"exp": NOW - 11}, marks=TOKEN_FAULT),
         {"exp": ABSENT},
         {"exp": "1900000000"},
-        {"nbf": NOW + 31},
-        {"iat": NOW + 31},
+        pytest.param({"nbf": NOW + 31}, marks=ANOTHER_TIME),
+        pytest.param({"iat": NOW + 31}, marks=ANOTHER_TIME),
         {"client_id": ABSENT},
         {"sub": ABSENT},
         {"jti": ABSENT},
@@ -115,13 +114,20 @@ async def test_a_token_that_is_not_for_here_and_now_is_refused(claims: dict[str,
         await refused(bank, line, bank.peer.headers(bank.peer.token(**claims)), "invalid_token")
 
 
-@pytest.mark.requirement("AT-11", proves="holds")
-@pytest.mark.requirement("AT-12", proves="holds")
 @pytest.mark.attack("DPR-19")
-@pytest.mark.requirement("RSV-4", proves="holds")
-@pytest.mark.requirement("RSE-3", proves="holds")
 @pytest.mark.parametrize(
-    "claims", [{"aud": [RESOURCE, "https://other.example"]}, {"exp": NOW - 9}, {"nbf": NOW + 30}], ids=str
+    "claims",
+    [
+        pytest.param(
+            {"aud": [RESOURCE, "https://other.example"]},
+            marks=[pytest.mark.requirement(row, proves="holds") for row in ("AT-11", "RSV-4")],
+        ),
+        pytest.param(
+            {"exp": NOW - 9}, marks=[pytest.mark.requirement(row, proves="holds") for row in ("AT-12", "RSE-3")]
+        ),
+        {"nbf": NOW + 30},
+    ],
+    ids=str,
 )
 async def test_a_token_at_the_edge_of_what_is_good_passes(claims: dict[str, Any]) -> None:
     bank = Bank()
@@ -179,11 +185,9 @@ async def test_a_token_that_the_issuers_keys_do_not_verify_is_refused(kind: str)
         assert len(bank.observer.refusals) == 1
 
 
-@pytest.mark.requirement("PRM-9", proves="refused")
 @pytest.mark.requirement("MCP-11", proves="refused")
 @pytest.mark.attack("DPR-21")
 @pytest.mark.requirement("RSE-4", proves="refused")
-@pytest.mark.requirement("MCP-11", proves="holds")
 async def test_a_tool_outside_the_granted_scopes_is_403_with_exactly_what_it_needs() -> None:
     bank = Bank()
     async with bank.serving() as line:
@@ -223,12 +227,48 @@ async def test_a_narrow_scope_does_not_include_the_broad_one() -> None:
         await refused(bank, line, None, "insufficient_scope", status=403, message=tool_call("transfer"))
 
 
-@pytest.mark.attack("DPR-22")
+@pytest.mark.requirement("MCP-11", proves="holds")
+async def test_the_scope_of_a_challenge_is_that_of_the_operation() -> None:
+    bank = Bank()
+    headers = bank.peer.headers(bank.peer.token(scope="mcp:use"))
+    async with bank.serving() as line:
+        response = await refused(bank, line, headers, "insufficient_scope", status=403)
+    assert challenge_of(response)[1]["scope"] == "accounts:read"
+
+
+@pytest.mark.parametrize(
+    ("token", "host", "status"),
+    [
+        pytest.param(False, None, 401, marks=pytest.mark.requirement("PRM-9", proves="holds")),
+        pytest.param(True, None, 403, marks=pytest.mark.requirement("PRM-9", proves="holds")),
+        pytest.param(False, "evil.example", 401, marks=pytest.mark.requirement("PRM-9", proves="refused")),
+        pytest.param(True, "evil.example", 403, marks=pytest.mark.requirement("PRM-9", proves="refused")),
+    ],
+)
+async def test_every_challenge_says_where_our_metadata_stands(token: bool, host: str | None, status: int) -> None:
+    bank = Bank()
+    headers = bank.peer.headers() if token else []
+    named = [("host", host), ("x-forwarded-host", host)] if host else []
+    async with bank.serving() as line:
+        response = await line.send([*headers, *named], tool_call("transfer", amount=5))
+    assert response.status_code == status
+    assert challenge_of(response)[1]["resource_metadata"] == PRM
+
+
 @pytest.mark.requirement("RSE-1", proves="refused")
 @pytest.mark.requirement("DPOP-RS-3", proves="refused")
+async def test_an_error_is_named_only_to_those_who_showed_a_token() -> None:
+    bank = Bank()
+    async with bank.serving() as line:
+        shown = challenge_of(await line.send(bank.peer.headers(bank.peer.token(exp=NOW - 60))))[1]
+        none = challenge_of(await line.send([("dpop", bank.peer.proof(bank.peer.token()))]))[1]
+    assert shown["error"] == "invalid_token"
+    assert not {"error", "error_description"} & set(none)
+
+
+@pytest.mark.attack("DPR-22")
 @pytest.mark.requirement("DPOP-RS-3", proves="holds")
 @pytest.mark.requirement("RSE-1", proves="holds")
-@pytest.mark.requirement("PRM-9", proves="holds")
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
 async def test_without_credentials_there_is_a_challenge_without_an_error(method: str) -> None:
     bank = Bank()
@@ -307,7 +347,6 @@ async def test_a_token_seen_before_still_expires() -> None:
 
 
 @pytest.mark.requirement("RSV-9", proves="refused")
-@pytest.mark.requirement("RSV-9", proves="holds")
 async def test_neither_tokens_nor_proofs_reach_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     bank = Bank(observer=LoggingObserver())
