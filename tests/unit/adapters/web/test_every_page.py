@@ -38,6 +38,18 @@ async def test_every_page_forbids_frames(path: str) -> None:
     assert "frame-ancestors 'none'" in (answer.header("content-security-policy") or "")
 
 
+@pytest.mark.requirement("LOG-19", proves="holds")
+@pytest.mark.parametrize("path", PAGES)
+async def test_every_page_stays_with_its_reader(path: str) -> None:
+    answer = await call(build_application({"": context()}, clock=FrozenClock()), "GET", path)
+    assert answer.header("referrer-policy") == "no-referrer"
+    assert answer.header("x-content-type-options") == "nosniff"
+    assert answer.header("permissions-policy") == "publickey-credentials-get=(self)"
+    assert answer.header("cross-origin-opener-policy") == "same-origin"
+    assert answer.header("cross-origin-resource-policy") == "same-origin"
+    assert answer.header("cache-control") == "no-store"
+
+
 @pytest.mark.requirement("FAPI2-NET-10", proves="refused")
 @pytest.mark.requirement("OA-EP-6", proves="refused")
 @pytest.mark.parametrize("path", PAGES)
