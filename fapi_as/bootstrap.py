@@ -162,9 +162,9 @@ def _context(
 ) -> Context:
     """Everything that the endpoints of the default tenant are given."""
     from fapi_as.features import ENABLED  # noqa: PLC0415 - in a worker only
-    from fapi_as.kernel.capabilities import grants  # noqa: PLC0415
-    from fapi_as.kernel.seam import Context  # noqa: PLC0415
-    from rs_kit.protocol.dpop import ProofKeys  # noqa: PLC0415
+    from fapi_as.kernel.capabilities import grants  # noqa: PLC0415 - in a worker only
+    from fapi_as.kernel.seam import Context  # noqa: PLC0415 - in a worker only
+    from rs_kit.protocol.dpop import ProofKeys  # noqa: PLC0415 - in a worker only
 
     return Context(
         policy=settings.policy(DEFAULT_TENANT),

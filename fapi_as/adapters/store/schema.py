@@ -52,9 +52,9 @@ def _check(path: Path) -> None:
 
 def _upgrade(path: Path) -> None:
     # workers and operators' commands import this package, too, and never migrate
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.util import CommandError  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415 - by whoever migrates
+    from alembic.config import Config  # noqa: PLC0415 - by whoever migrates
+    from alembic.util import CommandError  # noqa: PLC0415 - by whoever migrates
 
     config = Config()
     config.set_main_option("script_location", _SCRIPTS)
