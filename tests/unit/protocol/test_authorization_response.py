@@ -1,0 +1,112 @@
+"""What leaves for the client: success and error, with state exactly as it came and the issuer always."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
+from fapi_as.protocol.authorization_response import AuthorizationFailed, success_location
+from fapi_as.protocol.decisions import recorded_refusal
+from fapi_as.protocol.effects import Record
+from fapi_as.protocol.errors import AccessDenied, InvalidScope, ProtocolError
+from fapi_as.protocol.redirect_uri import form_action_source
+
+ISSUER = "https://as.example/t/acme"
+VALIDATED = ValidatedAuthorizationRequest(
+    client_id="agent",
+    client_version=1,
+    redirect_uri="https://client.example/cb",
+    scope=("a",),
+    resources=("https://bank.example/mcp",),
+    code_challenge="c" * 43,
+    state="the state",
+    nonce=None,
+    dpop_jkt=None,
+)
+STATES = [
+    "s",
+    "a b+c&d=e%20?#",
+    "-._~" * 32,
+    "ünïcödé ☃",
+    "x" * 4096,
+    "<script>",
+    "a\r\nLocation: https://evil.example",
+]
+
+
+def query(location: str) -> list[tuple[str, str]]:
+    assert location.isascii()
+    assert location.isprintable()
+    assert " " not in location
+    return parse_qsl(urlsplit(location).query, keep_blank_values=True, strict_parsing=True)
+
+
+@pytest.mark.requirement("ISS-1", proves="holds")
+def test_a_success_names_the_issuer() -> None:
+    location = success_location(VALIDATED, ISSUER, "the-code")
+    assert location.startswith("https://client.example/cb?")
+    assert query(location) == [("code", "the-code"), ("state", "the state"), ("iss", ISSUER)]
+
+
+@pytest.mark.requirement("ISS-1", proves="refused")
+@pytest.mark.parametrize("error", [AccessDenied("no"), InvalidScope("gone")])
+def test_an_error_names_the_issuer_and_no_code(error: ProtocolError) -> None:
+    location = AuthorizationFailed(VALIDATED, error).location(ISSUER)
+    assert query(location) == [
+        ("error", error.error),
+        ("error_description", error.description),
+        ("state", "the state"),
+        ("iss", ISSUER),
+    ]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_state_survives_every_character(state: str) -> None:
+    asked = replace(VALIDATED, state=state)
+    for location in (
+        success_location(asked, ISSUER, "c"),
+        AuthorizationFailed(asked, AccessDenied("no")).location(ISSUER),
+    ):
+        assert dict(query(location))["state"] == state
+
+
+def test_no_state_is_no_parameter() -> None:
+    assert "state" not in dict(query(success_location(replace(VALIDATED, state=None), ISSUER, "c")))
+
+
+@pytest.mark.parametrize(
+    ("redirect_uri", "start"),
+    [
+        ("https://client.example/cb?x=1&y=2", "https://client.example/cb?x=1&y=2&code=c&"),
+        ("https://client.example", "https://client.example?code=c&"),
+        ("http://[::1]:50123/cb", "http://[::1]:50123/cb?code=c&"),
+    ],
+)
+def test_the_redirect_uri_is_only_added_to(redirect_uri: str, start: str) -> None:
+    assert success_location(replace(VALIDATED, redirect_uri=redirect_uri), ISSUER, "c").startswith(start)
+
+
+def test_a_failure_is_evidenced_as_what_it_carries() -> None:
+    (record,) = recorded_refusal(AuthorizationFailed(VALIDATED, InvalidScope("a scope is gone"))).effects
+    assert isinstance(record, Record)
+    assert (record.fact.error, record.fact.detail) == ("invalid_scope", "a scope is gone")
+    assert AuthorizationFailed.error == ProtocolError.error  # one failure does not rename the others
+
+
+@pytest.mark.parametrize(
+    ("redirect_uri", "source"),
+    [
+        ("https://client.example/cb?x=1", "https://client.example"),
+        ("https://client.example:8443/cb", "https://client.example:8443"),
+        ("http://127.0.0.1:50123/cb", "http://127.0.0.1:50123"),
+        ("http://[::1]:50123/cb", "http:"),
+        ("https://[2001:db8::1]/cb", "https:"),
+    ],
+)
+def test_a_form_may_be_answered_at_the_origin_where_the_policy_has_a_word_for_it(
+    redirect_uri: str, source: str
+) -> None:
+    assert form_action_source(redirect_uri) == source
