@@ -73,7 +73,7 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """What the whole process tree has used so far."""
-        return sum(_cpu_seconds(pid) for pid in (self.process.pid, *descendants(self.process.pid)))
+        return sum(cpu_seconds(pid) for pid in (self.process.pid, *descendants(self.process.pid)))
 
     def signal(self, number: int) -> None:
         """Tell the parent alone."""
@@ -188,7 +188,7 @@ def descendants(pid: int) -> list[int]:
     return [below for child in children(pid) for below in (child, *descendants(child))]
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     # own time and that of children which ended and were waited for
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
