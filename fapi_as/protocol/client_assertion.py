@@ -108,24 +108,19 @@ def _judge(claims: Mapping[str, object], client_id: str, issuer: str, now: int) 
         return "iss and sub must both be the client_id", 0
     if claims.get("aud") != issuer:  # a string equal to the issuer; a list never equals it (FAPI2-AS-9)
         return "aud must be the issuer as a string", 0
-    exp, jti = claims.get("exp"), claims.get("jti")
-    if not _is_number(exp):
-        return "exp is missing or no number", 0
-    expires_at = int(exp)  # type: ignore[call-overload]
+    expires_at, jti = jws.numeric_date(claims.get("exp")), claims.get("jti")
+    if expires_at is None:
+        return "exp is missing or no NumericDate", 0
     if expires_at + _LEEWAY <= now:
         return "expired", 0
     if expires_at > now + _CEILING + _AHEAD:
         return "exp is too far ahead", 0
     for name in ("iat", "nbf"):
-        value = claims.get(name)
-        if value is not None and not _is_number(value):
-            return f"{name} is no number", 0
-        if value is not None and value > now + _AHEAD:  # type: ignore[operator]
+        value = jws.numeric_date(claims.get(name, 0))
+        if value is None:
+            return f"{name} is no NumericDate", 0
+        if value > now + _AHEAD:
             return f"{name} is ahead of the clock", 0
     if not isinstance(jti, str) or not 0 < len(jti) <= _JTI_LIMIT:
         return "jti is missing or too long", 0
     return None, expires_at
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

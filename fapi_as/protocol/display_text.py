@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
 # controls, format characters (bidi overrides, zero width), surrogates, private use, unassigned, line separators
 _UNSHOWABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# letters, marks and symbols that show nothing: fillers, joiners, variation selectors, the blank Braille pattern
+_INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def is_displayable(text: str, limit: int) -> bool:
     """Whether this is a non-blank line of at most `limit` characters that cannot reorder or hide its neighbours."""
-    if not text.strip() or text != text.strip() or len(text) > limit:
+    if not text.strip() or text != text.strip() or len(text) > limit or _INVISIBLE.search(text) is not None:
         return False
     return all(unicodedata.category(character) not in _UNSHOWABLE for character in text)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from fapi_as.protocol.errors import InvalidRequest
 from fapi_as.protocol.profile import PARAMETER_LIMIT
 
-FORM_TYPE: Final = b"application/x-www-form-urlencoded"
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
 _REPEATABLE: Final = frozenset({"resource"})  # RFC 8707 §2
 
 
@@ -97,9 +97,13 @@ def parse_form(content_type: str | None, body: bytes) -> Parameters:
     """Read the form of a POST.
 
     Raises:
-        InvalidRequest: another content type (OA-EP-3), or what `parse` refuses.
+        InvalidRequest: another content type (OA-EP-3) or charset, or what `parse` refuses.
     """
-    media_type = (content_type or "").partition(";")[0].strip().lower()
-    if media_type.encode() != FORM_TYPE:
+    media_type, *attributes = (part.strip(" \t").lower() for part in (content_type or "").split(";"))
+    if media_type != FORM_TYPE:
         raise InvalidRequest("content type", "the body must be application/x-www-form-urlencoded")
+    for attribute in attributes:
+        name, _, value = attribute.partition("=")
+        if name == "charset" and value.strip('"') != "utf-8":  # RFC 6749 appendix B: whoever means another is misread
+            raise InvalidRequest("charset", "the body must be UTF-8")
     return parse(body)

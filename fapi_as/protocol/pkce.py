@@ -20,7 +20,7 @@ def is_challenge(code_challenge: str) -> bool:
 
 def verifier_matches(code_verifier: str, code_challenge: str) -> bool:
     """RFC 7636 §4.6, compared in constant time."""
-    if _VERIFIER.match(code_verifier) is None:
+    if _VERIFIER.match(code_verifier) is None or not is_challenge(code_challenge):
         return False
     computed = base64url.encode(hashlib.sha256(code_verifier.encode("ascii")).digest())
     return hmac.compare_digest(computed, code_challenge)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-_LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|\[::1\])(?::(\d{1,5}))?(/[^\s#\\]*)?\Z")
+_LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?(/[^\s#\\]*)?\Z")
 _PRINTABLE: Final = re.compile(r"[!-~]+\Z")  # URIs are ASCII without spaces: RFC 3986 §2
+# a DNS name or an IP literal: what a browser would rewrite, or a content security policy cannot name, is nobody's host
+_AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
+_ANSWERS: Final = frozenset({"code", "state", "iss", "error", "error_description", "error_uri", "response"})
 
 
 def refusal(redirect_uri: str, application_type: str) -> str | None:
@@ -18,13 +21,16 @@ def refusal(redirect_uri: str, application_type: str) -> str | None:
         return "redirect_uri must not have a fragment"
     try:
         parts = urlsplit(redirect_uri)
-        parts.port  # noqa: B018 - reading it checks it
+        port = parts.port
     except ValueError:
         return "redirect_uri is not a URI"
     if parts.username is not None or parts.password is not None:
         return "redirect_uri must not have user information"
+    if not _ANSWERS.isdisjoint(name for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        return "redirect_uri must not hold a parameter of the response"  # OA-EP-1: it would be there twice
     if parts.scheme == "https":
-        return None if parts.hostname else "redirect_uri must name a host"
+        is_host = _AUTHORITY.match(parts.netloc) is not None and port != 0
+        return None if is_host else "redirect_uri must name a host"
     if application_type == "native" and _loopback(redirect_uri) is not None:
         return None
     return "redirect_uri must be https, or http on 127.0.0.1 or [::1] for a native client"
