@@ -84,6 +84,12 @@ def test_a_token_is_good_in_its_own_session_and_under_its_own_key_only() -> None
         require_form_token(SERVER, Visitor(), token, "login", "i")
 
 
+def test_a_seal_is_good_with_its_own_fresh_part_only() -> None:
+    fresh, _, seal = form_token(SERVER, BROWSER, "login", "i").partition(".")
+    with pytest.raises(Forbidden):
+        require_form_token(SERVER, BROWSER, f"{fresh[::-1]}.{seal}", "login", "i")
+
+
 @pytest.mark.parametrize("token", [None, "", ".", "a", "a.", ".b", "a.b.c", "\u00fc.\u00fc", "x" * 60_000])
 def test_what_is_no_token_is_forbidden(token: str | None) -> None:
     with pytest.raises(Forbidden):

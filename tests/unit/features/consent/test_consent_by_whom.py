@@ -253,3 +253,12 @@ async def test_a_code_is_not_good_for_60_seconds(house: House, seconds: int) -> 
     with pytest.raises(Refused) as refused:
         await house.agent.redeem(done, pushed)
     assert (refused.value.status, refused.value.error) == (400, "invalid_grant")
+
+
+@pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}])
+async def test_an_answer_from_another_site_is_forbidden(house: House, headers: dict[str, str]) -> None:
+    consent = await house.asked()
+    house.agent.browser.overrides = dict(headers)
+    again = page(await house.agent.browser.submit(consent, "consent-approve"))
+    assert (again.status, codes(house)) == (403, 0)
+    assert house.last_detail in {"sec-fetch-site", "origin"}
