@@ -228,6 +228,10 @@ class Guard:
         except Exception:
             _logger.exception("the observer failed; the refusal stands")
 
+    def has_expired(self, token: VerifiedAccessToken) -> bool:
+        """Whether no call with this token would be admitted any more; an answer may take as long as that."""
+        return _is_over(token, self.clock.now())
+
     def challenge(self, error: ProtocolError) -> Headers:
         """The headers that tell a refused caller what to do: WWW-Authenticate, and a nonce where one helps."""
         if status_of(error) not in _CHALLENGED:
@@ -245,7 +249,7 @@ class Guard:
         """The token, if it verified before under the keys that are in force now, and has not expired since."""
         keys = self._keys.current()
         known = None if keys is None else self._tokens.get(digest, keys)
-        return known if known is not None and known.token.expires_at + _LEEWAY_SECONDS > now else None
+        return known if known is not None and not _is_over(known.token, now) else None
 
     async def _verified(self, request: HttpRequest, digest: bytes, now: int) -> Verified:
         """The token, verified now (RSV-1 steps 3 to 7).
@@ -310,6 +314,10 @@ class Guard:
             return ()
         fresh = nonce.issue(self._nonce_key, now=now, jkt=jkt, window_seconds=NONCE_WINDOW_SECONDS)
         return ((b"dpop-nonce", fresh.encode("ascii")),)
+
+
+def _is_over(token: VerifiedAccessToken, now: int) -> bool:
+    return token.expires_at + _LEEWAY_SECONDS <= now
 
 
 def _dpop_token(request: HttpRequest) -> str:

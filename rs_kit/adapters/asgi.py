@@ -131,8 +131,10 @@ class RsKit:
         outgoing = _Outgoing(send, call, self._guard)
         try:
             await self._app(inner, _replay(request.body, receive), outgoing)
-        except* _StreamEnded:
-            pass
+        except Exception:
+            # however the application's framework tells that its stream was ended, the answer is complete
+            if not outgoing.ended:
+                raise
 
     def _check_head(self, scope: Scope, request: HttpRequest) -> None:
         """What is settled before the body is read (RSV-1 step 1).
@@ -159,7 +161,8 @@ class RsKit:
         if request.method not in _METHODS:
             raise MethodNotAllowed("method")
         query = scope.get("query_string", b"")
-        if query and b"access_token" in {name for name, _ in parse_qsl(query, keep_blank_values=True)}:
+        # as text: given bytes, parse_qsl fails on every character that is not ASCII
+        if query and "access_token" in dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)):
             # RFC 6750 §2.3 is not offered (MCP-3)
             raise InvalidRequest("token in the query", "the access token belongs in the Authorization header")
         # who brings no credentials is told so first: discovery starts there, whatever the body is (DPR-22)
@@ -196,27 +199,32 @@ class RsKit:
 class _Outgoing:
     """The application's answer: never cached, with the next nonce, and a stream that ends with its token."""
 
-    __slots__ = ("_call", "_guard", "_send", "_streams")
+    __slots__ = ("_call", "_guard", "_send", "_streams", "ended")
 
     def __init__(self, send: Send, call: AuthorizedCall, guard: Guard) -> None:
         self._send = send
         self._call = call
         self._guard = guard
         self._streams = False
+        self.ended = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
             self._streams = any(
-                name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers
+                name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
+                for name, value in headers
             )
             kept = [(name, value) for name, value in headers if name.lower() not in _REPLACED]
             kept.append((b"cache-control", _cache_control(headers)))
             kept.append((b"vary", b"authorization, dpop"))
             kept.extend(self._call.response_headers)
             message = {**message, "headers": kept}
-        elif self._streams and self._guard.clock.now() >= self._call.token.expires_at:
+        elif self.ended:
+            raise _StreamEnded("the access token has expired")
+        elif self._streams and self._guard.has_expired(self._call.token):
             # DPOP-RS-15: what was allowed for five minutes is not told about for an hour
+            self.ended = True
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
             raise _StreamEnded("the access token has expired")
         await self._send(message)

@@ -42,14 +42,8 @@ class HttpsGet:
         Raises:
             FetchFailed: anything else happened; a redirect too (MCP-15).
         """
-        parts = urlsplit(url)
-        if parts.scheme != "https" or not parts.hostname or parts.username is not None:
-            raise FetchFailed("the address is not an https URL")
         deadline = monotonic_seconds() + _SECONDS
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection = http.client.HTTPSConnection(
-            parts.hostname, parts.port, timeout=_SECONDS, context=self._context, blocksize=_CHUNK
-        )
+        connection, target = self._connection_to(url)
         try:
             connection.request("GET", target, headers={"Accept": "application/json", "Connection": "close"})
             return _bounded_body(connection.getresponse(), deadline)
@@ -57,6 +51,18 @@ class HttpsGet:
             raise FetchFailed(f"{type(error).__name__}: {error}") from error
         finally:
             connection.close()
+
+    def _connection_to(self, url: str) -> tuple[http.client.HTTPSConnection, str]:
+        try:
+            parts = urlsplit(url)
+            if parts.scheme != "https" or not parts.hostname or parts.username is not None:
+                raise FetchFailed("the address is not an https URL")
+            connection = http.client.HTTPSConnection(
+                parts.hostname, parts.port, timeout=_SECONDS, context=self._context, blocksize=_CHUNK
+            )
+        except (http.client.InvalidURL, ValueError) as error:
+            raise FetchFailed(f"the address is none: {error}") from error
+        return connection, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _bounded_body(response: http.client.HTTPResponse, deadline: float) -> bytes:

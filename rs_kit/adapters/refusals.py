@@ -11,7 +11,7 @@ from rs_kit.protocol.errors import InvalidRequest, ProtocolError, Unavailable, U
 from rs_kit.protocol.http import Headers
 from rs_kit.protocol.routing_headers import HeaderMismatch
 
-RpcId = str | int | float | None
+RpcId = str | int | None
 
 _METHOD_NOT_FOUND: Final = -32601  # JSON-RPC 2.0 §5.1
 _HEADER_MISMATCH: Final = -32020  # MCP Streamable HTTP 2026-07-28

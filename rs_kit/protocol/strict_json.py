@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import accumulate
 from json.scanner import make_scanner
 from math import isfinite
 from typing import Any, Final, NoReturn
@@ -17,7 +18,7 @@ _DIGITS: Final = 20  # of WIDE_INTEGER
 _NUMBER_LENGTH: Final = 64
 _WHITESPACE: Final = " \t\n\r"  # RFC 8259 §2
 _STRUCTURE: Final = bytes(range(256)).translate(None, b'[]{}"')
-_ONE_BRACKET: Final = bytes.maketrans(b"{}", b"[]")
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1, as signed octets
 
 
 class InvalidJson(ValueError):
@@ -61,14 +62,10 @@ def parse_object(data: bytes, *, max_depth: int = MAX_DEPTH, max_integer: int = 
 
 
 def _is_shallow(data: bytes, max_depth: int) -> bool:
-    """Whether brackets outside strings nest no deeper; whole passes in C, because the text is the peer's choice."""
+    """Whether brackets outside strings nest no deeper; one pass in C, because the text is the peer's choice."""
     bare = data.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _STRUCTURE)
-    brackets = b"".join(bare.split(b'"')[::2]).translate(_ONE_BRACKET)
-    for _ in range(max_depth):
-        if not brackets:
-            return True
-        brackets = brackets.replace(b"[]", b"")  # one level of leaves falls with every pass
-    return not brackets
+    steps = b"".join(bare.split(b'"')[::2]).translate(_STEPS)
+    return max(accumulate(memoryview(steps).cast("b")), default=0) <= max_depth
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

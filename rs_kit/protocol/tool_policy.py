@@ -43,7 +43,7 @@ _HARMLESS: Final = frozenset(
     }
 )
 _SCOPE_TOKEN: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+\Z")
-_ID_TYPES: Final = (str, int, float, type(None))
+_OUTCOMES: Final = frozenset({"result", "error"})
 _NOTHING: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
 
 
@@ -53,7 +53,7 @@ class RpcMessage(NamedTuple):
     method: str
     target: str | None
     params: Mapping[str, object]
-    request_id: str | int | float | None
+    request_id: str | int | None
 
 
 def parse_message(body: bytes) -> RpcMessage:
@@ -69,14 +69,15 @@ def parse_message(body: bytes) -> RpcMessage:
     if not isinstance(message, dict):
         raise InvalidRequest("body: a batch or no object", "the body must be one JSON-RPC message")
     method, params, request_id = message.get("method"), message.get("params"), message.get("id")
-    if message.get("jsonrpc") != "2.0" or not isinstance(method, str):
+    # what is a request to one parser and a response to another is decided on as one and handled as the other
+    if message.get("jsonrpc") != "2.0" or not isinstance(method, str) or not _OUTCOMES.isdisjoint(message):
         raise InvalidRequest("body: no JSON-RPC request", "the body must be one JSON-RPC request or notification")
     if params is None:
         params = {}
     if not isinstance(params, dict):
         raise InvalidRequest("body: params", "params must be an object")
-    if isinstance(request_id, bool) or not isinstance(request_id, _ID_TYPES):
-        raise InvalidRequest("body: id", "id must be a string or a number")
+    if "id" in message and (isinstance(request_id, bool) or not isinstance(request_id, str | int)):
+        raise InvalidRequest("body: id", "id must be a string or an integer")  # else a parser may see a notification
     return RpcMessage(method, _target(method, params), params, request_id)
 
 

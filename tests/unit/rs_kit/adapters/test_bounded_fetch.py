@@ -140,3 +140,12 @@ def test_a_proxy_in_the_environment_is_not_used(
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     with serving(authority, saying(OK + b"Content-Length: 2\r\n\r\n{}")) as url:
         assert fetch(url) == b"{}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://a b/", "https://a\x00b/x", "https://h:99999/", "https://h:abc/", "https://[::1/", "https://h\u2100/"],
+)
+def test_an_address_that_is_none_is_a_fetch_that_failed(fetch: HttpsGet, url: str) -> None:
+    with pytest.raises(FetchFailed):
+        fetch(url)
