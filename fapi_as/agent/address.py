@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from fapi_as.agent.errors import InsecureAddress
+from rs_kit.protocol.htu import InvalidUri, normalise
 
 _LENGTH_LIMIT: Final = 2048
 _PRINTABLE: Final = re.compile(r"[!#-\[\]-~]+\Z")  # visible ASCII without quotes and backslash
@@ -26,6 +27,10 @@ def secure(url: str, what: str) -> SplitResult:
     parts = _split(url, what)
     if parts.scheme != "https":
         raise InsecureAddress(f"the {what} is not an https address, and this agent speaks to no other")
+    try:
+        normalise(url)  # what has no normal form cannot be proved for, and has more than one reading
+    except InvalidUri:
+        raise InsecureAddress(f"the {what} is no address that a request could have") from None
     return parts
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from urllib.parse import urlsplit
 
 import anyio
 import httpx2
 
 from fapi_as.agent.agent import Agent
 from fapi_as.agent.clock_and_entropy import SystemClock, SystemEntropy
-from fapi_as.agent.errors import BrowserNeeded, Misconfigured, Unreachable
+from fapi_as.agent.errors import BrowserNeeded, Misconfigured, RedirectRefused, Unreachable
 from fapi_as.agent.ports import TokenStore
 from fapi_as.agent.settings import AgentSettings
 from fapi_as.agent.steps import ANSWER_LIMIT, Answer, Call, Callback, Exchange, Need, Renew, Request, Send
@@ -85,6 +86,8 @@ class AgentAuth(httpx2.Auth):
                     step = next(steps)
                 else:
                     response = yield _dressed(request, step)
+                    if step.authorization is not None and response.request is not request:
+                        raise RedirectRefused("the resource redirected a call, and the HTTP client followed with it")
                     step = steps.send(_answer(response))
         except StopIteration:
             return
@@ -122,17 +125,18 @@ class AgentAuth(httpx2.Auth):
         return Callback(url=await self._authorize(url))
 
     async def _sent(self, request: Request) -> Answer:
-        outgoing = httpx2.Request(request.method, request.url, headers=list(request.headers), content=request.body)
-        outgoing.extensions = {"timeout": httpx2.Timeout(_TIMEOUT_SECONDS).as_dict()}
         try:
+            outgoing = httpx2.Request(request.method, request.url, headers=list(request.headers), content=request.body)
+            outgoing.extensions = {"timeout": httpx2.Timeout(_TIMEOUT_SECONDS).as_dict()}
             with anyio.fail_after(_TIMEOUT_SECONDS):
                 response = await self._back_channel.send(outgoing, stream=True, auth=None, follow_redirects=False)
                 try:
                     return _answer(response, await _bounded_body(response))
                 finally:
                     await response.aclose()
-        except (httpx2.HTTPError, TimeoutError) as error:
-            raise Unreachable(f"{outgoing.url.host} did not answer: {type(error).__name__}") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
+            host = urlsplit(request.url).hostname
+            raise Unreachable(f"{host} did not answer: {type(error).__name__}") from error
 
 
 def _dressed(request: httpx2.Request, call: Call) -> httpx2.Request:

@@ -114,7 +114,7 @@ def _parameters(url: str, redirect_uri: str) -> dict[str, str]:
     """The response parameters, each once; what the redirect URI itself carries in its query is not among them."""
     separator = "&" if urlsplit(redirect_uri).query else "?"
     prefix = redirect_uri + separator
-    if len(url) > _RESPONSE_LIMIT or not url.startswith(prefix):
+    if len(url) > _RESPONSE_LIMIT or not url.isascii() or not url.startswith(prefix):
         raise ResponseRejected("the browser came back to another address than the redirect_uri")
     query = url[len(prefix) :].partition("#")[0]
     try:

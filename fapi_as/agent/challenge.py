@@ -10,7 +10,7 @@ from typing import Final
 _LENGTH_LIMIT: Final = 16_384
 _WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # RFC 9110 §11.6.1: a scheme, or one of its parameters; a comma may stand between any two
-_SCHEME: Final = re.compile(rf"[ \t,]*({_WORD})(?:[ \t]+|\Z|(?=,))(?![ \t]*=)")
+_SCHEME: Final = re.compile(rf"[ \t,]*+({_WORD})(?:[ \t]++|\Z|(?=,))(?![ \t]*=)")
 _PARAMETER: Final = re.compile(rf'[ \t,]*({_WORD})[ \t]*=[ \t]*(?:({_WORD})|"((?:[^"\\]|\\.)*)")')
 _ESCAPED: Final = re.compile(r"\\(.)")
 

@@ -6,7 +6,7 @@ The core is made of generators. Each yields a step, and the driver (auth.py, or 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeVar
 
@@ -20,12 +20,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request that is all ours: to a metadata document or to an authorization server."""
+    """A request that is all ours: to a metadata document or to an authorization server; shows no secret of it."""
 
     method: str
     url: str
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,8 @@ class Answer:
     """What came back: header names in lower case, in order, nothing merged."""
 
     status: int
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
 
     def every(self, name: str) -> tuple[str, ...]:
         """All values of one header."""
@@ -62,9 +62,9 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callback:
-    """The address that the browser was sent to in the end, with its query."""
+    """The address that the browser was sent to in the end, with its query and the code in it."""
 
-    url: str
+    url: str = field(repr=False)
 
 
 class Reason(Enum):
@@ -88,8 +88,8 @@ class Need:
 class Call:
     """Send the caller's own request with these headers, or without them; reply with the Answer (no body needed)."""
 
-    authorization: str | None
-    proof: str | None
+    authorization: str | None = field(repr=False)
+    proof: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
