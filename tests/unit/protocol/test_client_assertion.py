@@ -166,7 +166,6 @@ def test_an_assertion_lives_for_up_to_five_minutes(exp: float) -> None:
 
 
 @pytest.mark.requirement("PKJ-5", proves="refused")
-@pytest.mark.attack("CLA-06")
 @pytest.mark.parametrize(
     ("exp", "detail"),
     [
