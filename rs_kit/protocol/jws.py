@@ -84,21 +84,24 @@ def parse_compact(
 
 
 def verify(unverified: UnverifiedJws, keys: Sequence[PublicJwk]) -> VerifiedJws:
-    """Verify with the one key that the header selects; a missing kid is good for exactly one key (JOSE-32).
+    """Verify with the keys that the header selects, several of one name included (FAPI2-JWKS-4).
 
     Raises:
-        InvalidJws: no such key, several, or another signature.
+        InvalidJws: no such key, no kid where there are several (JOSE-32), or another signature.
     """
     candidates = [
         key
         for key in keys
         if key.algorithm == unverified.algorithm and (unverified.kid is None or key.kid == unverified.kid)
     ]
-    if len(candidates) != 1:
-        raise InvalidJws("no key with this kid and alg" if not candidates else "several keys with this kid and alg")
-    if not candidates[0].verify(unverified.signature, unverified.signing_input):
-        raise InvalidJws("signature")
-    return VerifiedJws(header=unverified.header, claims=unverified.claims, key=candidates[0])
+    if not candidates:
+        raise InvalidJws("no key with this kid and alg")
+    if unverified.kid is None and len(candidates) > 1:
+        raise InvalidJws("several keys with this alg and no kid")
+    for key in candidates:
+        if key.verify(unverified.signature, unverified.signing_input):
+            return VerifiedJws(header=unverified.header, claims=unverified.claims, key=key)
+    raise InvalidJws("signature")
 
 
 def split(token: str | bytes, *, max_length: int) -> tuple[bytes, bytes, bytes, bytes]:

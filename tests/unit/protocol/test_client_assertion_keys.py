@@ -226,7 +226,7 @@ def test_a_kid_that_names_no_registered_key_is_refused(kid: Any) -> None:
 def test_without_a_kid_several_keys_of_one_algorithm_are_none() -> None:
     keys = [KEY.jwk(kid="one", alg="ES256"), OTHER_KEY.jwk(kid="two", alg="ES256")]
     assert refused(client=registered(jwks={"keys": keys}), assertion_header={"kid": ...}) == (
-        "assertion: several keys with this kid and alg"
+        "assertion: several keys with this alg and no kid"
     )
     assert accepted(assertion_header={"kid": ...}).registered is CLIENT
 

@@ -72,6 +72,14 @@ def test_without_keys_nothing_verifies() -> None:
         verify(EC.sign({"typ": "at+jwt"}, {}))
 
 
+def test_each_of_several_keys_with_one_name_is_tried() -> None:
+    first, second, stranger = PeerKey.es256(), PeerKey.es256(), PeerKey.es256()
+    for signer in (first, second):
+        assert verify(signer.sign({"typ": "at+jwt", "kid": "k"}, {}), first, second).key.thumbprint == signer.thumbprint
+    with pytest.raises(InvalidJws, match="signature"):
+        verify(stranger.sign({"typ": "at+jwt", "kid": "k"}, {}), first, second)
+
+
 def test_another_key_under_the_same_kid_is_refused() -> None:
     with pytest.raises(InvalidJws, match="signature"):
         verify(PeerKey.es256().sign({"typ": "at+jwt", "kid": "k"}, {}), EC)
