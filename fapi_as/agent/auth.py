@@ -52,6 +52,8 @@ class AgentAuth(httpx2.Auth):
         self._store = store if store is not None else MemoryTokenStore()
         self._alone = anyio.Lock()
         self._restored = False
+        self._renewals = 0
+        self._failed: tuple[Need, Exception] | None = None
 
     @property
     def agent(self) -> Agent:
@@ -101,11 +103,18 @@ class AgentAuth(httpx2.Auth):
                 self._restored = True
 
     async def _renew(self, need: Need) -> None:
+        renewals = self._renewals
         async with self._alone:
-            before = self._agent.tokens
+            if self._renewals != renewals and self._failed is not None and self._failed[0] == need:
+                raise self._failed[1]  # it failed while this call waited for it: the person is not asked once more
+            before, self._failed = self._agent.tokens, None
             try:
                 await self._run(self._agent.renew(need))
+            except Exception as error:
+                self._failed = (need, error)
+                raise
             finally:
+                self._renewals += 1
                 if self._agent.tokens is not before:
                     with anyio.CancelScope(shield=True):  # a token that was got is not lost to a call that was given up
                         await self._store.save(self._agent.settings.resource, self._agent.tokens)

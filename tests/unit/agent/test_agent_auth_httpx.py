@@ -67,6 +67,42 @@ async def test_many_requests_at_once_bother_the_person_once() -> None:
     assert len(scene.peer.requests_to("/token")) == 1
 
 
+@pytest.mark.parametrize("failure", ["denied", "broken"])
+async def test_many_calls_at_once_share_the_failure_of_the_one_flow(failure: str) -> None:
+    scene = Scene()
+    if failure == "denied":
+        scene.peer.response = {"error": "access_denied", "code": None}
+    else:
+        scene.peer.overrides["/token"] = lambda _: Answer(status=500)
+
+    answers = await asyncio.gather(*(scene.client.post(RESOURCE) for _ in range(20)), return_exceptions=True)
+
+    assert all(isinstance(answer, AuthorizationDenied | AnswerRejected) for answer in answers)
+    assert len(scene.peer.visited) == 1
+    with pytest.raises((AuthorizationDenied, AnswerRejected)):
+        await scene.client.post(RESOURCE)
+    assert len(scene.peer.visited) == 2
+
+
+async def test_a_call_that_is_given_up_does_not_take_those_with_it_that_waited() -> None:
+    scene, asked = Scene(), asyncio.Event()
+
+    def first(request: Request) -> Answer:
+        del scene.peer.overrides["/par"]
+        asked.set()
+        return scene.peer.answer(request)
+
+    scene.peer.overrides["/par"] = first
+    calls = [asyncio.ensure_future(scene.client.post(RESOURCE)) for _ in range(5)]
+    await asked.wait()
+    calls[0].cancel()
+
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert [answer.status_code for answer in answers[1:] if isinstance(answer, httpx2.Response)] == [200] * 4
+
+
 async def test_nothing_of_the_callers_client_reaches_the_authorization_server() -> None:
     scene = Scene()
     scene.client.cookies.set("session", "of-the-resource")
