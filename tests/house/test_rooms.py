@@ -58,6 +58,11 @@ def test_a_room_that_came_later_has_its_decision(room: str) -> None:
     assert room.removesuffix("/") in found[0].read_text(encoding="utf-8")
 
 
+def test_no_two_decisions_have_one_number() -> None:
+    numbers = [path.name.partition("-")[0] for path in sorted((ROOT / "docs/decisions").glob("*.md"))]
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
 def test_no_module_is_longer_than_400_lines() -> None:
     long = {
         path: count
