@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -44,12 +47,17 @@ class HttpsGet:
         """
         deadline = monotonic_seconds() + _SECONDS
         connection, target = self._connection_to(url)
+        # a head that drips stays below every socket time-out, and a thread that hangs is lost to everybody
+        watch = threading.Timer(_SECONDS, _cut, (connection,))
+        watch.daemon = True
+        watch.start()
         try:
             connection.request("GET", target, headers={"Accept": "application/json", "Connection": "close"})
             return _bounded_body(connection.getresponse(), deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise FetchFailed(f"{type(error).__name__}: {error}") from error
         finally:
+            watch.cancel()
             connection.close()
 
     def _connection_to(self, url: str) -> tuple[http.client.HTTPSConnection, str]:
@@ -63,6 +71,12 @@ class HttpsGet:
         except (http.client.InvalidURL, ValueError) as error:
             raise FetchFailed(f"the address is none: {error}") from error
         return connection, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _cut(connection: http.client.HTTPSConnection) -> None:
+    """End a connection under the thread that reads from it; TLS keeps its state, so no ciphertext is read as text."""
+    with contextlib.suppress(OSError, AttributeError):  # closed already, or not open yet
+        socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
 
 def _bounded_body(response: http.client.HTTPResponse, deadline: float) -> bytes:
@@ -81,6 +95,6 @@ def _bounded_body(response: http.client.HTTPResponse, deadline: float) -> bytes:
         if monotonic_seconds() > deadline:
             raise FetchFailed("the answer takes too long")
         chunks.append(chunk)
-    if response.length:
+    if response.length or monotonic_seconds() > deadline:
         raise FetchFailed("the answer ended early")
     return b"".join(chunks)

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -119,6 +120,26 @@ def test_an_answer_that_drips_is_cut(authority: trustme.CA, fetch: HttpsGet, mon
 
     with serving(authority, drip) as url, pytest.raises(FetchFailed, match="too long"):
         fetch(url)
+
+
+@pytest.mark.parametrize("head", [b"", OK + b"Transfer-Encoding: chunked\r\n\r\n"], ids=["head", "chunk size"])
+def test_a_line_that_drips_does_not_hold_the_thread(
+    head: bytes, authority: trustme.CA, fetch: HttpsGet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_fetch, "_SECONDS", 0.5)
+    gone = threading.Event()
+
+    def drip(connection: ssl.SSLSocket) -> None:
+        connection.sendall(head)
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                connection.sendall(b"0")
+                gone.wait(0.1)
+
+    started = time.monotonic()
+    with serving(authority, drip) as url, pytest.raises(FetchFailed):
+        fetch(url)
+    assert time.monotonic() - started < 5
 
 
 def test_a_server_that_is_not_the_one_that_was_named_is_a_failure(authority: trustme.CA, fetch: HttpsGet) -> None:
