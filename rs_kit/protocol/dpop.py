@@ -1,5 +1,8 @@
 """DPoP proofs: RFC 9449 §4.3, check by check."""
 
+# typing.override came with Python 3.12, and dunder methods have no other parent than object
+# mypy: disable-error-code="explicit-override"
+
 from __future__ import annotations
 
 import hashlib
@@ -63,6 +66,9 @@ class ProofExpectation(NamedTuple):
     nonce_window_seconds: int = NONCE_WINDOW_SECONDS
     access_token: str | None = None
     ath: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ProofExpectation({self.method!r}, {self.htu!r}, {self.now!r}, ***)"  # the nonce key is a secret
 
 
 class VerifiedProof(NamedTuple):

@@ -1,5 +1,8 @@
 """One HTTP request as bytes and ordered pairs: nothing lost, nothing merged."""
 
+# typing.override came with Python 3.12, and dunder methods have no other parent than object
+# mypy: disable-error-code="explicit-override"
+
 from __future__ import annotations
 
 from typing import Final, NamedTuple
@@ -21,12 +24,18 @@ class HttpRequest(NamedTuple):
     body: bytes = b""
     peer_certificate: bytes | None = None
 
+    def __repr__(self) -> str:
+        return f"HttpRequest({self.method!r}, {self.target_path!r}, ***)"  # credentials are among the headers
+
 
 class Credentials(NamedTuple):
     """RFC 9110 §11.4: `scheme` in lower case, `token` exactly as received."""
 
     scheme: str
     token: str
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.scheme!r}, ***)"
 
 
 def once(headers: Headers, name: bytes) -> bytes | None:

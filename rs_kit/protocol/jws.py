@@ -48,6 +48,9 @@ class UnverifiedJws(NamedTuple):
     signing_input: bytes
     signature: bytes
 
+    def __repr__(self) -> str:
+        return f"UnverifiedJws(algorithm={self.algorithm!r}, kid={self.kid!r}, ***)"  # its parts are the token again
+
 
 class VerifiedJws(NamedTuple):
     """What a key of the expected signer signed."""

@@ -10,10 +10,14 @@ import pytest
 
 from rs_kit.adapters.asgi import RsKit
 from rs_kit.adapters.used_once_memory import MemoryUsedOnce
+from rs_kit.protocol.access_token import present
+from rs_kit.protocol.dpop import ProofExpectation
 from rs_kit.protocol.errors import InvalidRequest
+from rs_kit.protocol.http import credentials
 from rs_kit.protocol.tool_policy import parse_message
 from tests.support.asgi_peer import Application, AsgiAnswer, call_with, scope
-from tests.support.guarded_bank import Bank, as_body, rpc, tool_call
+from tests.support.fakes import NONCE_KEY, NOW
+from tests.support.guarded_bank import RESOURCE, Bank, as_body, rpc, tool_call
 
 EVENT = {"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True}
 
@@ -64,6 +68,17 @@ async def test_a_message_that_the_sdk_reads_as_another_kind_is_refused(more: dic
 
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
     assert len(used_once) == 0
+
+
+@pytest.mark.requirement("RSV-9", proves="refused")
+def test_what_the_kit_passes_around_shows_no_credential() -> None:
+    bank = Bank()
+    token = bank.peer.token()
+    request = bank.request(bank.peer.headers(token))
+    expected = ProofExpectation("POST", RESOURCE, NOW, 60, 30, NONCE_KEY, access_token=token)
+    shown = repr([request, credentials(request.headers), present(token), expected])
+
+    assert not any(part in shown for part in (*token.split("."), repr(NONCE_KEY)))
 
 
 @pytest.mark.attack("EXH-12")
