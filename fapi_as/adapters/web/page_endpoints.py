@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar, cast
 
 from quart import Quart, Response, request
 from quart.routing import QuartRule
+from quart.wrappers import BaseRequestWebsocket
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.exceptions import RequestTimeout as WerkzeugRequestTimeout
+from werkzeug.routing import MapAdapter
 
 from fapi_as.adapters.web.addresses import Route
 from fapi_as.adapters.web.asgi import Scope
@@ -21,14 +24,29 @@ from fapi_as.kernel.seam import Face
 from fapi_as.protocol.errors import PayloadTooLarge, RequestTimeout
 from fapi_as.protocol.profile import REQUEST_BODY_LIMIT
 
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
 Result = TypeVar("Result")
 
 _unfinished: Final[set[asyncio.Task[Any]]] = set()
 
 
+class Pages(Quart):
+    """Quart that finds a page by its path alone: a Host that IDNA cannot encode would end the request in mid-air."""
+
+    @override
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        if request is None:
+            return None
+        return self.url_map.bind("", default_method=request.method, path_info=request.path)
+
+
 def quart_application(routes: Mapping[bytes, Route], *, answering: Answering) -> Quart:
     """The Quart application of all page endpoints: no static files, no automatic OPTIONS, no session of its own."""
-    application = Quart(__name__, static_folder=None, template_folder=None)
+    application = Pages(__name__, static_folder=None, template_folder=None)
     application.config.update(MAX_CONTENT_LENGTH=REQUEST_BODY_LIMIT, BODY_TIMEOUT=int(BODY_TIME_LIMIT.total_seconds()))
     for route in routes.values():
         if route.endpoint.face is Face.PAGE:
