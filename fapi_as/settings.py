@@ -21,13 +21,17 @@ from pydantic_core import ErrorDetails
 
 from fapi_as.protocol import profile
 from fapi_as.protocol.policy import Policy, seconds
+from rs_kit.protocol.htu import InvalidUri, normalise
 
 ENVIRONMENT_PREFIX: Final = "FAPI_AS__"
 DEFAULT_TENANT: Final = "default"
 _HIGHEST_PORT: Final = 65535
 _WORKER_LIMIT: Final = 64
 _ROTATION_CEILING_DAYS: Final = 365  # JOSE-34: no signing key is for ever
-_HOST_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?\Z")
+_LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z")  # RFC 1123 §2.1
+
+_NO_PATH: Final = re.compile("[\x00\ud800-\udfff]")  # what is not UTF-8 comes as lone surrogates
 
 
 class ConfigurationError(Exception):
@@ -87,7 +91,14 @@ def issuer_refusal(issuer: str) -> str | None:
         return "must name a host in lower case"
     if port == 443 or parts.netloc.endswith(":"):  # noqa: PLR2004 - the default port of https
         return "must not name the default port, because clients compare it as a string"
-    return None
+    return None if _is_normal(issuer) else "must be written as RFC 3986, section 6, normalises it"
+
+
+def _is_normal(issuer: str) -> bool:
+    try:
+        return normalise(issuer) == f"{issuer}/"
+    except InvalidUri:
+        return False  # a zone of an IPv6 address, a port that begins with zero: no proof could name it
 
 
 def _is_host(host: str) -> bool:
@@ -106,6 +117,8 @@ def _bind_host(value: str) -> str:
 
 def _resolved(value: Path, info: ValidationInfo) -> Path:
     """Relative paths start where the configuration file is, not where a command was typed."""
+    if _NO_PATH.search(str(value)) is not None:
+        raise ValueError("must be a path in UTF-8")
     return (info.context or Path()) / value
 
 
@@ -119,7 +132,7 @@ def _database_url(value: str, info: ValidationInfo) -> str:
     if rest in {"", ":memory:"}:
         raise ValueError("must name a file, because the workers share it")
     path = str((info.context or Path()) / rest)
-    if re.search(r"[?#%\x00-\x1f]", path) is not None:
+    if _NO_PATH.search(path) is not None or re.search(r"[?#%\x00-\x1f]", path) is not None:
         # these end or change a path in a URL: another file would be opened than the one that is written here
         raise ValueError("and its directory must have none of the characters ? # % in their names")
     return f"sqlite:///{path}"
@@ -260,7 +273,9 @@ def _document(path: Path | None) -> dict[str, object]:
         raise ConfigurationError(f"{path} does not exist; fapi-as init writes one") from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError:
+        raise ConfigurationError(f"{path} is nested too deeply") from None
+    except ValueError as error:  # no UTF-8, no TOML, or a number of thousands of digits
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,6 +15,8 @@ from fapi_as.commands.printing import print_members, print_rows
 if TYPE_CHECKING:
     from fapi_as.adapters.store import StoredFact
 
+_LAST_ID: Final = 2**63 - 1  # of SQLite
+
 
 @click.group()
 def audit() -> None:
@@ -24,7 +26,7 @@ def audit() -> None:
 @audit.command()
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many facts.")
 @click.option(
-    "--after", type=click.IntRange(0), help="The facts after this id, oldest first, instead of the last ones."
+    "--after", type=click.IntRange(0, _LAST_ID), help="The facts after this id, oldest first, instead of the last ones."
 )
 @AS_JSON
 @CONFIG

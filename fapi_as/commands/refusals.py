@@ -31,6 +31,8 @@ def _sentence(error: Exception) -> str | None:
 
     if isinstance(error, ConfigurationError):
         return str(error)
+    if isinstance(error, UnicodeEncodeError):  # what is stored is text; a terminal can send octets that are none
+        return "an argument is not UTF-8"
     from fapi_as.adapters.keys import AlreadyRotating, NoSigningKey, UnusableSealingKey
     from fapi_as.adapters.store import AlreadyExists, NotFound, UnsupportedDatabase, UnusableDatabase
     from rs_kit.protocol.errors import ProtocolError

@@ -86,6 +86,12 @@ def test_a_second_client_of_the_same_id_is_refused_and_the_first_stays(place: Co
 
 
 @pytest.mark.parametrize("verb", ["show", "disable", "enable", "remove"])
+def test_an_argument_that_is_no_text_is_one_sentence(place: CommandLine, verb: str) -> None:
+    assert place.refused("client", verb, "agent-\udcff") == "an argument is not UTF-8"
+    assert place.json("audit", "tail") == []
+
+
+@pytest.mark.parametrize("verb", ["show", "disable", "enable", "remove"])
 def test_a_client_that_is_not_there_is_one_sentence(place: CommandLine, verb: str) -> None:
     assert place.refused("client", verb, "nobody") == "there is no client nobody"
     assert place.json("audit", "tail") == []

@@ -65,6 +65,12 @@ def test_the_tail_shows_the_last_facts_or_those_after_an_id(place: CommandLine) 
     assert table[0].split()[:3] == ["id", "at", "event"]
 
 
+@pytest.mark.parametrize("after", ["-1", str(2**63), "9" * 5000])
+def test_an_id_that_no_fact_can_have_is_a_mistake_of_usage(place: CommandLine, after: str) -> None:
+    assert place.run("audit", "tail", "--after", after).code == 2
+    assert place.run("audit", "tail", "--after", str(2**63 - 1)).code == 0
+
+
 def test_explain_tells_everything_under_one_correlation_id(place: CommandLine) -> None:
     place.json("client", "add", "-", stdin=json.dumps(CLIENT))
     (fact,) = place.json("audit", "tail")
@@ -72,6 +78,10 @@ def test_explain_tells_everything_under_one_correlation_id(place: CommandLine) -
     lines = place.run("explain", fact["correlation_id"]).out
     assert "detail" in lines
     assert "added" in lines
+
+
+def test_a_correlation_id_that_is_no_text_is_one_sentence(place: CommandLine) -> None:
+    assert place.refused("explain", "\udcff") == "an argument is not UTF-8"
 
 
 @pytest.mark.parametrize("correlation_id", ["unknown", "", "' OR 1=1 --"])

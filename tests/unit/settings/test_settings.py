@@ -118,6 +118,10 @@ def test_an_https_origin_is_an_issuer(write: Write, issuer: str) -> None:
         ("https://as example", "spaces"),
         ("https://as.example\\n", "ASCII"),
         ("https://ás.example", "ASCII"),
+        ("https://as..example", "host"),
+        ("https://as.example:08443", "RFC 3986"),
+        ("https://as.example:0", "RFC 3986"),
+        ("https://[fe80::1%25eth0]:8443", "RFC 3986"),
         ("", "ASCII"),
     ],
 )
@@ -278,6 +282,23 @@ def test_a_file_that_is_not_there_is_refused_with_what_writes_one(tmp_path: Path
 @pytest.mark.parametrize("text", ["[server", "server = ", "a = 1\na = 2\n", "[server]\n[server]\n"])
 def test_a_file_that_is_no_toml_is_refused(write: Write, text: str) -> None:
     assert "is not valid TOML" in _refused(write(text))
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000])
+def test_a_value_that_the_parser_itself_cannot_take_is_refused(write: Write, value: str) -> None:
+    assert _refused(write(f"server = {value}")).count("\n") == 0
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, ".".join(["a" * 60] * 5), "-a", "a."])
+def test_a_host_that_no_resolver_would_take_is_refused(write: Write, host: str) -> None:
+    assert _refused(write(f'{MINIMAL}host = "{host}"\n')) == "server.host must be an IP address or a host name"
+
+
+@pytest.mark.parametrize("key", ["SERVER__CERTIFICATE_FILE", "KEYS__SEALING_KEY_FILE", "DATABASE__URL"])
+@pytest.mark.parametrize("character", ["\udcff", "\0"])
+def test_a_path_that_is_no_text_is_refused(write: Write, key: str, character: str) -> None:
+    value = f"sqlite:///a{character}b"
+    assert _refused(write(MINIMAL), {f"FAPI_AS__{key}": value}).startswith(f"FAPI_AS__{key} ")
 
 
 def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
