@@ -110,6 +110,7 @@ class Keyring:
         Raises:
             AlreadyRotating: a next key is waiting.
             NoSigningKey: there is no key yet.
+            UnusableSealingKey: the present key was sealed under another sealing key; no worker could open the next.
         """
         now = stamp.at
         with self._signing_keys.change(tenant) as change:
@@ -121,6 +122,7 @@ class Keyring:
             active = next((key for key in keys if listed[key.kid] is KeyState.ACTIVE), None)
             if active is None:
                 raise NoSigningKey(f"tenant {tenant} has no signing key")
+            self._unseal(tenant, active)
             new = self._generate(tenant, alg or active.alg, published_at=now, active_from=now + _PUBLISHED_BEFORE_USE)
             change.add(new)
             change.end(active.kid, new.active_from + _KEPT_AFTER_USE)

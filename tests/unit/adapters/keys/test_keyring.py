@@ -102,6 +102,18 @@ def test_the_published_set_is_public_with_unique_kids_use_and_alg(keyring: Keyri
         assert key["kid"] == jwk.parse_public(key).thumbprint
 
 
+def test_nobody_rotates_under_another_sealing_key_than_the_workers_have(
+    path: Path, keyring: Keyring, clock: FrozenClock
+) -> None:
+    keyring.ensure("default", stamp(clock))
+    signer = keyring.signer("default")
+    with closing(opened(path, clock, key=b"o" * 32)) as swapped, pytest.raises(UnusableSealingKey):
+        swapped.rotate("default", stamp(clock))
+    clock.advance(SIGNING_KEY_PUBLISHED_BEFORE_USE)
+    assert verifies(signer.sign({}, typ=TYPE), signer.public_jwks())  # the worker goes on
+    assert states(keyring) == [KeyState.ACTIVE]
+
+
 def test_racing_starts_make_one_key(path: Path, clock: FrozenClock) -> None:
     barrier = threading.Barrier(8)
 
