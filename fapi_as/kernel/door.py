@@ -27,6 +27,7 @@ Outcome = TypeVar("Outcome")
 RenderPage = Callable[[Page | SeeOther, EndpointRequest], EndpointResponse]
 
 _logger: Final = logging.getLogger("fapi_as.door")
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one for each answer
 _JSON: Final = (b"content-type", b"application/json")
 _NO_STORE: Final = (b"cache-control", b"no-cache, no-store")  # RFC 6749 §5.1, RFC 9126 §2.2
 _NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
@@ -127,7 +128,7 @@ def _is_head_of_document(endpoint: Endpoint, request: EndpointRequest) -> bool:
 
 
 def _render_json(answer_: Json) -> EndpointResponse:
-    body = json.dumps(answer_.payload, separators=(",", ":")).encode()
+    body = _encode(answer_.payload).encode()
     cache = _NO_STORE
     if answer_.cache_seconds is not None:
         cache = (b"cache-control", b"public, max-age=%d" % answer_.cache_seconds)

@@ -128,6 +128,7 @@ async def test_what_an_operator_changes_is_seen_by_running_workers_at_once(url: 
     client = await store.reading.client("agent")
     assert client is not None
     operators.remove_client("agent", STAMP)
+    await asyncio.sleep(0)  # whoever asks in the next turn of the loop sees it
     assert await store.reading.client("agent") is None
     operators.add_client(METADATA, "agent", STAMP)
     live = Require(required=Required.CLIENT, identifier="agent", version=version)

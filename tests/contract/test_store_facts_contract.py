@@ -73,6 +73,7 @@ async def test_clients_are_read_with_their_version_and_changes_are_seen_at_once(
     assert (client.client_id, client.version, client.client_name) == ("agent", version, "Agent")
     assert await reading.client("agent") == client
     harness.disable_client("agent")
+    await asyncio.sleep(0)  # whoever asks in the next turn of the loop sees it
     assert await reading.client("agent") is None
 
 
@@ -81,6 +82,7 @@ async def test_resources_are_read_alone_and_all_together(harness: Harness) -> No
     assert await reading.resources() == ()
     version = harness.add_resource("https://b.example/mcp")
     harness.add_resource("https://a.example/mcp")
+    await asyncio.sleep(0)  # whoever asks in the next turn of the loop sees it
     found = await reading.resource("https://b.example/mcp")
     assert found is not None
     assert (found.version, found.scopes) == (version, {"accounts:read": "See your balances"})
@@ -89,6 +91,7 @@ async def test_resources_are_read_alone_and_all_together(harness: Harness) -> No
         "https://b.example/mcp",
     ]
     harness.remove_resource("https://b.example/mcp")
+    await asyncio.sleep(0)  # whoever asks in the next turn of the loop sees it
     assert await reading.resource("https://b.example/mcp") is None
 
 

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+from sqlalchemy import update
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from fapi_as.adapters.store.changes import Change, Changes
-from fapi_as.adapters.store.tables import Audit, Client, Resource, User
+from fapi_as.adapters.store.tables import Audit, Authorization, Client, Resource, User
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
 from fapi_as.protocol.client_metadata import parse_client, require_client_id, to_metadata
 from fapi_as.protocol.resource_registration import parse_resource, to_members
@@ -143,14 +144,23 @@ class Operators:
             self._record_client(change, client_id, _switched(enabled=enabled), stamp)
 
     def remove_client(self, client_id: str, stamp: Stamp) -> None:
-        """Remove a client: nothing is issued to it any more.
+        """Remove a client: nothing is issued to it any more, nor to whoever gets its name later (DCR-19).
 
         Raises:
             NotFound: no such client.
         """
         with self._changes.change(self._tenant) as change:
             change.session.delete(self._existing(change.session, Client, client_id, f"there is no client {client_id}"))
+            self._end_authorizations(change, client_id, stamp.at)
             self._record_client(change, client_id, "removed", stamp)
+
+    def _end_authorizations(self, change: Change, client_id: str, at: int) -> None:
+        live = (
+            col(Authorization.tenant) == self._tenant,
+            col(Authorization.client_id) == client_id,
+            col(Authorization.revoked_at).is_(None),
+        )
+        change.session.connection().execute(update(Authorization).where(*live).values(revoked_at=at))
 
     def _record_client(self, change: Change, client_id: str, detail: str, stamp: Stamp) -> None:
         change.record(AuditFact(event=AuditEvent.CLIENT_CHANGED, detail=detail, client_id=client_id), stamp)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import sqlite3
 from pathlib import Path
@@ -31,6 +33,25 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._epochs: dict[str, int] = {}  # of this turn of the event loop
+
+    def epoch(self, tenant: str) -> int:
+        """What an operator's change of this tenant bumps; asked once per turn of the event loop.
+
+        Whoever decides on facts of a turn ago is told by `Require`, in the transaction, that they are stale.
+
+        Raises:
+            StorageUnavailable: the store cannot answer.
+        """
+        known = self._epochs.get(tenant)
+        if known is not None:
+            return known
+        row = self.one(statements().epoch, (tenant,))
+        epoch = 0 if row is None else int(row[0])
+        with contextlib.suppress(RuntimeError):  # a command has no loop, and asks every time
+            asyncio.get_running_loop().call_soon(self._epochs.clear)
+            self._epochs[tenant] = epoch
+        return epoch
 
     def one(self, text: str, parameters: tuple[object, ...]) -> tuple[Any, ...] | None:
         """The only row, if there is one.
@@ -91,8 +112,7 @@ class SqliteReading:
         self._resources: dict[str, RegisteredResource] | None = None
 
     def _refresh(self) -> None:
-        row = self._reader.one(self._text.epoch, (self._tenant,))
-        epoch = 0 if row is None else row[0]
+        epoch = self._reader.epoch(self._tenant)
         if epoch != self._epoch:
             self._clients.clear()
             self._resources = None

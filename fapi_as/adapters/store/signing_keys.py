@@ -14,7 +14,6 @@ from fapi_as.adapters.store import tables
 from fapi_as.adapters.store.changes import Change, Changes
 from fapi_as.adapters.store.location import path_of
 from fapi_as.adapters.store.reading import Reader
-from fapi_as.adapters.store.statements import statements
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
 
 
@@ -99,8 +98,7 @@ class SigningKeys:
         Raises:
             StorageUnavailable: the store cannot answer.
         """
-        row = self._reader.one(statements().epoch, (tenant,))
-        return 0 if row is None else int(row[0])
+        return self._reader.epoch(tenant)
 
     def keys(self, tenant: str) -> tuple[StoredSigningKey, ...]:
         """Every key of a tenant, by the time of its first use."""
