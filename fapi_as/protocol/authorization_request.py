@@ -44,7 +44,9 @@ class ValidatedAuthorizationRequest:
 class AuthorizationGrant:
     """What a person allowed: the payload of a code and of a refresh token.
 
-    `code_challenge`, `redirect_uri` and `dpop_jkt` bind the code; a refresh token carries them no further.
+    `resource_scopes` are the values that the page showed under each of `resources`: a registration that changes later
+    moves none of them to another resource. `code_challenge`, `redirect_uri` and `dpop_jkt` bind the code; a refresh
+    token carries them no further.
     """
 
     authorization_id: str
@@ -53,11 +55,16 @@ class AuthorizationGrant:
     user_version: int
     scope: tuple[str, ...]
     resources: tuple[str, ...]
+    resource_scopes: tuple[tuple[str, ...], ...]
     auth_time: int
     acr: str
     redirect_uri: str | None = None
     code_challenge: str | None = None
     dpop_jkt: str | None = None
+
+    def scope_of(self, resource: str) -> tuple[str, ...]:
+        """What was allowed at one of `resources` (RES-4)."""
+        return self.resource_scopes[self.resources.index(resource)]
 
     def to_bytes(self) -> bytes:
         """The payload that the store seals."""
@@ -69,4 +76,5 @@ class AuthorizationGrant:
         members: dict[str, Any] = parse_object(payload)
         members["scope"] = tuple(members["scope"])
         members["resources"] = tuple(members["resources"])
+        members["resource_scopes"] = tuple(map(tuple, members["resource_scopes"]))
         return cls(**members)

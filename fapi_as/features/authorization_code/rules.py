@@ -229,7 +229,7 @@ def _tokens(request: TokenRequest, facts: CodeFacts, grant: AuthorizationGrant, 
     live_resource = Require(required=Required.RESOURCE, identifier=audience, version=registered.version)
     return TokensToIssue(
         subject=grant.subject,
-        scope=scope.narrowed(grant.scope, client.scope, registered.scopes),
+        scope=scope.narrowed(grant.scope_of(audience), client.scope, registered.scopes),
         resource=audience,
         authorization_id=grant.authorization_id,
         access_token_seconds=seconds(registered.access_token_lifetime or policy.access_token_lifetime),
@@ -267,6 +267,7 @@ def _refresh(
         user_version=grant.user_version,
         scope=grant.scope,
         resources=grant.resources,
+        resource_scopes=grant.resource_scopes,
         auth_time=grant.auth_time,
         acr=grant.acr,
     )

@@ -118,6 +118,7 @@ def approve(facts: ConsentFacts, drawn: DrawnHandles, now: int, policy: Policy) 
         user_version=session.user_version,
         scope=validated.scope,
         resources=validated.resources,
+        resource_scopes=tuple(request.scopes_of(resource) for resource in request.resources),
         auth_time=session.auth_time,
         acr=session.acr,
         redirect_uri=validated.redirect_uri,

@@ -55,7 +55,7 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
     live_resource = Require(required=Required.RESOURCE, identifier=audience, version=registered.version)
     return TokensToIssue(
         subject=grant.subject,
-        scope=scope.narrowed(granted, client.scope, registered.scopes),
+        scope=scope.narrowed(granted, grant.scope_of(audience), client.scope, registered.scopes),
         resource=audience,
         authorization_id=grant.authorization_id,
         access_token_seconds=seconds(registered.access_token_lifetime or policy.access_token_lifetime),

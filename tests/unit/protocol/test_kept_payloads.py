@@ -46,6 +46,7 @@ def test_a_pushed_request_is_read_back_as_it_was_kept(validated: ValidatedAuthor
         user_version=NUMBER,
         scope=TEXTS,
         resources=TEXTS,
+        resource_scopes=st.lists(TEXTS, max_size=4).map(tuple),
         auth_time=NUMBER,
         acr=TEXT,
         redirect_uri=st.none() | TEXT,

@@ -219,6 +219,7 @@ def test_a_code_says_what_was_allowed_by_whom_and_to_which_proofs_it_is_bound() 
         user_version=3,
         scope=VALIDATED.scope,
         resources=VALIDATED.resources,
+        resource_scopes=tuple(FACTS.request.scopes_of(resource) for resource in FACTS.request.resources),
         auth_time=NOW - 60,
         acr="urn:acr",
         redirect_uri=VALIDATED.redirect_uri,
