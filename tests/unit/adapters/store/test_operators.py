@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlmodel import select
 
 from fapi_as.adapters.store import AlreadyExists, NotFound, Operators, UnusableDatabase, migrate
-from fapi_as.adapters.store.changes import Changes
-from fapi_as.adapters.store.tables import Epoch
+from fapi_as.adapters.store.changes import Change, Changes
+from fapi_as.adapters.store.tables import Authorization, Epoch
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.client_metadata import InvalidClientMetadata
 from fapi_as.protocol.resource_registration import InvalidResourceMetadata
@@ -129,6 +130,40 @@ def test_a_resource_is_found_by_its_uri(operators: Operators) -> None:
     assert operators.resources() == (added,)
     assert added.members["scopes"] == {"accounts:read": "See your balances"}
     assert operators.resource("https://bank.example/") is None
+
+
+def _family(change: Change, name: str, *, client_id: str, revoked_at: int | None = None) -> None:
+    change.session.add(
+        Authorization(
+            tenant=change.tenant,
+            authorization_id=name,
+            client_id=client_id,
+            subject="alice",
+            resources="[]",
+            scope="[]",
+            opened_at=NOW,
+            expires_at=NOW + 60,
+            revoked_at=revoked_at,
+        )
+    )
+
+
+@pytest.mark.attack("DCR-19")
+def test_what_a_removed_client_was_allowed_has_ended_also_for_the_next_one_of_its_name(
+    url: str, operators: Operators
+) -> None:
+    operators.add_client(METADATA, "agent", STAMP)
+    with Changes(url).change("default") as change:
+        _family(change, "its", client_id="agent")
+        _family(change, "ended", client_id="agent", revoked_at=NOW - 5)
+        _family(change, "another's", client_id="other")
+    with Changes(url).change("elsewhere") as change:
+        _family(change, "of another tenant", client_id="agent")
+    operators.remove_client("agent", replace(STAMP, at=NOW + 1))
+    operators.add_client(METADATA, "agent", replace(STAMP, at=NOW + 2))
+    with Changes(url).read() as session:
+        ended = {row.authorization_id: row.revoked_at for row in session.exec(select(Authorization))}
+    assert ended == {"its": NOW + 1, "ended": NOW - 5, "another's": None, "of another tenant": None}
 
 
 def test_another_tenant_sees_and_changes_nothing(url: str, operators: Operators) -> None:
