@@ -136,8 +136,10 @@ def _application(settings: Settings) -> Application:
     logs.configure(settings.logging.level, settings.logging.format)
     sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
     clock, entropy = SystemClock(), SystemEntropy()
-    database = Database.open(settings.database.url, sealing=sealing)
     keyring = Keyring.open(settings.database.url, sealing=sealing, clock=clock)
+    # a worker that takes another's place may meet another sealing key: to it, every handle would be unknown
+    keyring.signer(DEFAULT_TENANT).public_jwks()
+    database = Database.open(settings.database.url, sealing=sealing)
     passwords = Argon2Passwords()
     chores = Chores(settings=settings, sealing=sealing, database=database, holder=entropy.identifier())
 

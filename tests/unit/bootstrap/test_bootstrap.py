@@ -196,6 +196,15 @@ def test_a_worker_without_a_prepared_database_does_not_start(settings: Settings)
         bootstrap.worker(settings.model_dump_json())
 
 
+@pytest.mark.usefixtures("_logging_restored")
+def test_a_worker_that_finds_another_sealing_key_than_its_parent_does_not_start(settings: Settings) -> None:
+    bootstrap.prepare(settings, STAMP)
+    settings.keys.sealing_key_file.unlink()
+    write_sealing_key(settings.keys.sealing_key_file, SystemEntropy())
+    with pytest.raises(UnusableSealingKey, match="another sealing key"):
+        bootstrap.worker(settings.model_dump_json())
+
+
 @pytest.fixture
 async def chores(settings: Settings) -> Any:
     bootstrap.prepare(settings, STAMP)
