@@ -255,14 +255,14 @@ def main(arguments: list[str]) -> int:
         print("Running the marked tests ...", flush=True)
         ran = subprocess.run([sys.executable, "-m", "pytest", "-q", "-m", MARKED], cwd=ROOT, check=False).returncode
         results = last_results(digest)
-    rows, cases = load_rows(), load_cases()
-    verdict = judge(results, rows, cases)
+    verdict = judge(results, load_rows(), load_cases())
     if ran in (0, 1):  # else nothing was collected, and there is nothing to tell
-        REPORT.write_text(render(verdict, rows, cases), encoding="utf-8")
-        print(_summary(verdict, rows, cases))
         if "--settle" in arguments:
-            settled = settle(verdict, rows, cases)
+            settled = settle(verdict, load_rows(), load_cases())
             print(f"Settled {len(settled)}: {', '.join(settled) or 'nothing'}")
+            verdict = judge(results, load_rows(), load_cases())
+        REPORT.write_text(render(verdict, load_rows(), load_cases()), encoding="utf-8")
+        print(_summary(verdict, load_rows(), load_cases()))
     for failure in verdict.failures:
         print(f"trace: {failure}", file=sys.stderr)
     return 1 if verdict.failures or ran else 0
