@@ -91,7 +91,7 @@ def judge(results: Results, rows: dict[str, Row], cases: dict[str, Case]) -> Ver
             verdict.proved[row.id] = shown
         if missing and row.must and row.owner is None:
             verdict.gaps[row.id] = missing
-            verdict.failures.append(f"{row.id} ({row.spec}) has no proof that {' and none that '.join(missing)}")
+            verdict.failures.append(f"{row.id} ({row.spec}) has no proof: {', '.join(missing)}")
     for case in cases.values():
         tests = results.passed("attack", case.id, "plays")
         if tests:
