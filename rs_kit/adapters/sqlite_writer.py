@@ -83,6 +83,8 @@ class SqliteWriter:
 
     Args:
         open_connection: opens the database; called at once, and again after a failure.
+        file: nothing is written while this is not the file that was there at first: what goes into a file that was
+            moved or replaced is acknowledged and lost, and what others write into the new one is not seen.
         queue_limit: how many units may wait; one more is refused.
         batch_limit: how many units share one commit at most.
 
@@ -91,9 +93,15 @@ class SqliteWriter:
     """
 
     def __init__(
-        self, open_connection: Callable[[], sqlite3.Connection], *, queue_limit: int = 1024, batch_limit: int = 64
+        self,
+        open_connection: Callable[[], sqlite3.Connection],
+        *,
+        file: Path | None = None,
+        queue_limit: int = 1024,
+        batch_limit: int = 64,
     ) -> None:
         self._open_connection = open_connection
+        self._file = file
         self._queue_limit = queue_limit
         self._batch_limit = batch_limit
         self._queue: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
@@ -104,6 +112,7 @@ class SqliteWriter:
         self._is_open = True  # this and the next two: the writer thread's own
         self._waiting: list[_Waiting] = []
         self._connection: sqlite3.Connection | None = open_connection()
+        self._first_file = self._present_file()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -172,8 +181,16 @@ class SqliteWriter:
                 self._waiting.extend(arrived or ())
                 block = False
 
+    def _present_file(self) -> tuple[int, int] | None:
+        if self._file is None:
+            return None
+        status = self._file.stat()
+        return status.st_dev, status.st_ino
+
     def _outcomes(self, batch: list[_Waiting]) -> list[_Outcome]:
         try:
+            if self._present_file() != self._first_file:
+                raise FileNotFoundError("another file stands in the place of the database")
             connection = self._connection = self._connection or self._open_connection()
             connection.execute("BEGIN IMMEDIATE")  # a plain BEGIN ignores the busy timeout when it starts to write
         except Exception as error:  # noqa: BLE001 - whatever it is, callers must be answered and the thread must live

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -285,6 +286,23 @@ async def test_while_another_process_holds_the_lock_writes_are_refused_and_reads
             await writing
         connection.execute("ROLLBACK")
     assert isinstance(await store.commit(Issue(effects=(KEEP,)), STAMP), Issue)
+    await database.close()
+
+
+@pytest.mark.attack("STO-14")
+async def test_while_the_file_is_gone_or_another_nothing_is_acknowledged(path: Path, url: str) -> None:
+    database = Database.open(url, sealing=Sealing(SEALING_KEY))
+    store = database.store("default")
+    elsewhere = path.with_suffix(".moved")
+    shutil.move(path, elsewhere)
+    with pytest.raises(StorageUnavailable):
+        await store.commit(Issue(effects=(KEEP,)), STAMP)
+    shutil.copy(elsewhere, path)  # somebody restores a backup under our feet
+    with pytest.raises(StorageUnavailable):
+        await store.commit(Issue(effects=(KEEP,)), STAMP)
+    shutil.move(elsewhere, path)
+    assert isinstance(await store.commit(Issue(effects=(KEEP,)), STAMP), Issue)
+    assert await store.reading.handle(KEEP.kind, KEEP.digest) is not None
     await database.close()
 
 

@@ -83,8 +83,8 @@ class Database:
                 reader.close()
                 found = "none" if revision is None else revision[0]
                 raise UnusableDatabase(f"the database {path} has schema {found}, this version needs {REVISION}")
-            writer = SqliteWriter(partial(connect, path, busy_seconds=busy_seconds))
-        except (StorageUnavailable, sqlite3.Error) as error:
+            writer = SqliteWriter(partial(connect, path, busy_seconds=busy_seconds), file=path)
+        except (StorageUnavailable, sqlite3.Error, OSError) as error:
             reader.close()
             reason = error.detail if isinstance(error, StorageUnavailable) else error
             raise UnusableDatabase(f"the database {path} cannot be opened: {reason}") from None
