@@ -57,8 +57,8 @@ class ApplicationTasks(TaskGroup):
             await app(scope, receive, send, _no_thread, _no_thread)
         except Exception:
             self._logger.exception("the application failed")
-        finally:
-            await send(None)
+        # not after a cancellation, which is the end of the graceful time: the connection ends without a word
+        await send(None)
 
     @override
     async def __aenter__(self) -> Self:
