@@ -36,7 +36,8 @@ class Authenticated:
         recorded = recorded_refusal(refusal.error, *refusal.effects, client_id=self.client_id)
         if not refusal.effects:
             return recorded
-        return Refuse(error=recorded.error, effects=(*self.effects, *recorded.effects), lost=self.lost)
+        lost = {effect: self.refuse(instead) for effect, instead in refusal.lost.items()}
+        return Refuse(error=recorded.error, effects=(*self.effects, *recorded.effects), lost={**self.lost, **lost})
 
 
 def authenticated(client: AuthenticatedClient, proof: VerifiedProof | None) -> Authenticated:

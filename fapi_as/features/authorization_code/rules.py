@@ -8,10 +8,11 @@ from typing import Final
 
 from fapi_as.kernel.seam import RefreshToIssue, TokenDecision, TokenRequest, TokensToIssue
 from fapi_as.protocol import pkce, redirect_uri, resource, scope
+from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.authorization_request import AuthorizationGrant, ValidatedAuthorizationRequest
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.decisions import Refuse
-from fapi_as.protocol.effects import HandleKind, Require, Required, Revoke, Spend
+from fapi_as.protocol.effects import HandleKind, Record, Require, Required, Revoke, Spend
 from fapi_as.protocol.errors import (
     InvalidAuthorizationDetails,
     InvalidDpopProof,
@@ -204,8 +205,7 @@ def decide_redemption(request: TokenRequest, facts: CodeFacts, policy: Policy) -
     if grant.dpop_jkt is not None and grant.dpop_jkt != request.jkt:  # DPOP-AS-13
         return Refuse(error=InvalidDpopProof("not the key of the push", "the proof key is not the one of the code"))
     if handle.spent:
-        # a fully valid replay: somebody else has the code, so what it brought ends (OA-AC-7)
-        return Refuse(error=InvalidGrant("code replayed"), effects=(Revoke(authorization_id=grant.authorization_id),))
+        return _replayed(grant, "code replayed")
     if handle.revoked:
         return Refuse(error=InvalidGrant("the authorization has ended"))
     if request.now >= handle.usable_until:  # FAPI2-AS-13: our own handles have no leeway
@@ -215,6 +215,24 @@ def decide_redemption(request: TokenRequest, facts: CodeFacts, policy: Policy) -
     if not redirect_uri.is_registered(grant.redirect_uri or "", client.redirect_uris, client.application_type):
         return Refuse(error=InvalidGrant("redirect_uri is gone"))  # what it was sent to is not the client's any more
     return _tokens(request, facts, grant, policy)
+
+
+def _replayed(grant: AuthorizationGrant, detail: str) -> Refuse:
+    """A fully valid replay: somebody else has the code, so what it brought ends (OA-AC-7), once and evidenced."""
+    error = InvalidGrant(detail)
+    live = Require(required=Required.AUTHORIZATION, identifier=grant.authorization_id)
+    fact = AuditFact(
+        event=AuditEvent.AUTHORIZATION_REVOKED,
+        detail=detail,
+        client_id=grant.client_id,
+        subject=grant.subject,
+        authorization_id=grant.authorization_id,
+    )
+    return Refuse(
+        error=error,
+        effects=(live, Revoke(authorization_id=grant.authorization_id), Record(fact=fact)),
+        lost={live: Refuse(error=error)},
+    )
 
 
 def _tokens(request: TokenRequest, facts: CodeFacts, grant: AuthorizationGrant, policy: Policy) -> TokensToIssue:
@@ -239,10 +257,7 @@ def _tokens(request: TokenRequest, facts: CodeFacts, grant: AuthorizationGrant, 
             live_user: Refuse(error=InvalidGrant("the user changed")),
             live_grant: Refuse(error=InvalidGrant("the authorization has ended")),
             live_resource: Refuse(error=InvalidTarget("the resource changed")),
-            spend: Refuse(
-                error=InvalidGrant("code redeemed at the same time"),
-                effects=(Revoke(authorization_id=grant.authorization_id),),
-            ),
+            spend: _replayed(grant, "code redeemed at the same time"),
         },
         refresh=_refresh(request, facts, grant, policy),
     )

@@ -11,6 +11,7 @@ import pytest
 
 from fapi_as.features.authorization_code.rules import CodeFacts, decide_redemption
 from fapi_as.kernel.seam import TokenRequest, TokensToIssue
+from fapi_as.protocol.audit_events import AuditEvent
 from fapi_as.protocol.authorization_request import AuthorizationGrant
 from fapi_as.protocol.client import AuthenticatedClient
 from fapi_as.protocol.decisions import Refuse
@@ -112,6 +113,20 @@ async def test_a_valid_replay_ends_what_the_code_brought(house: House) -> None:
     with pytest.raises(Refused) as refresh:
         await house.agent.refresh(tokens.refresh_token or "")
     assert (refresh.value.error, house.last_detail) == ("invalid_grant", "the authorization has ended")
+
+
+async def test_the_end_of_an_authorization_is_one_fact_that_names_it_however_often_the_code_comes(house: House) -> None:
+    done, pushed = await a_code(house)
+    await house.agent.redeem(done, pushed)
+    family = house.store.facts[-1].authorization_id
+    replays = [house.agent.code_request(done.code or "", pushed) for _ in range(5)]
+    answers = await asyncio.gather(*(house.agent.send(message) for message in replays))
+    answers.append(await house.agent.send(house.agent.code_request(done.code or "", pushed)))
+    assert [answer.json()["error"] for answer in answers] == ["invalid_grant"] * 6
+    (ended,) = house.store.facts_of(AuditEvent.AUTHORIZATION_REVOKED)
+    assert (ended.authorization_id, ended.client_id, ended.subject) == (family, "agent", "sub-alice")
+    assert (ended.error, ended.detail) == (None, "code replayed")
+    assert [fact.detail for fact in house.store.facts_of(AuditEvent.REFUSED)][-6:] == ["code replayed"] * 6
 
 
 @pytest.mark.requirement("OA-AC-7", proves="refused")
@@ -224,7 +239,7 @@ async def test_a_redemption_requires_everything_as_it_was_loaded_and_spends_the_
         spend,
     )
     assert set(decision.lost) == set(decision.effects)
-    assert decision.lost[spend].effects == (Revoke(authorization_id=family),)
+    assert Revoke(authorization_id=family) in decision.lost[spend].effects
     assert decision.claims == {"auth_time": NOW, "acr": "urn:fapi-as:acr:password"}
 
 
