@@ -189,9 +189,10 @@ def descendants(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    # own time and that of children which ended and were waited for
+    """Own time, to the nanosecond, and that of children which ended and were waited for, in ticks."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    except FileNotFoundError:
+        own = time.clock_gettime(~pid << 3 | 2)  # the CPU clock of another process, as clock_getcpuclockid(3) makes it
+    except OSError:
         return 0.0
-    return sum(int(ticks) for ticks in fields[11:15]) / _TICKS
+    return own + sum(int(ticks) for ticks in fields[13:15]) / _TICKS
