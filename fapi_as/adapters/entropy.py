@@ -19,5 +19,10 @@ class SystemEntropy:
         return secrets.token_urlsafe(_HANDLE_BYTES)
 
     def identifier(self) -> str:
-        """A fresh URL-safe string with 128 bits of entropy, for names that are not credentials."""
-        return secrets.token_urlsafe(_IDENTIFIER_BYTES)
+        """A fresh URL-safe string with 128 bits of entropy, for names that are not credentials.
+
+        It never begins with a dash: people type it behind a command, which would take it for an option.
+        """
+        while (name := secrets.token_urlsafe(_IDENTIFIER_BYTES)).startswith("-"):
+            pass
+        return name

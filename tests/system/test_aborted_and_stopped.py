@@ -110,5 +110,7 @@ async def test_sigterm_drops_no_request_in_flight(two_workers: AuthorizationServ
             )
         )
     assert [reply.status for reply in replies] == [200] * len(lines)
+    for line in lines:
+        await line.close()
     wait_until(lambda: two_workers.server.process.poll() is not None, 15.0, "the end of the server")
     assert two_workers.server.process.returncode == 0

@@ -25,3 +25,7 @@ def test_the_clock_tells_whole_seconds_of_the_epoch() -> None:
     before, now, after = int(time.time()), SystemClock().now(), int(time.time())
     assert isinstance(now, int)
     assert before <= now <= after
+
+
+def test_no_identifier_could_be_taken_for_an_option_of_a_command() -> None:
+    assert not any(SystemEntropy().identifier().startswith("-") for _ in range(2000))
