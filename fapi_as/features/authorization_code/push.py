@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 from fapi_as.features.authorization_code.rules import asked_resources, validate_push
@@ -14,12 +15,19 @@ from fapi_as.kernel.spending import authenticated
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
 from fapi_as.protocol.client import AuthenticatedClient
-from fapi_as.protocol.decisions import recorded_refusal
-from fapi_as.protocol.effects import HandleKind, Keep, Record
-from fapi_as.protocol.errors import InvalidRequest, InvalidTarget, ProtocolError, StorageUnavailable
+from fapi_as.protocol.decisions import Refuse, recorded_refusal
+from fapi_as.protocol.effects import Attempt, HandleKind, Keep, Record
+from fapi_as.protocol.errors import (
+    InvalidRequest,
+    InvalidTarget,
+    ProtocolError,
+    StorageUnavailable,
+    TooManyRequests,
+)
 from fapi_as.protocol.handles import REQUEST_URI_PREFIX, digest_of
 from fapi_as.protocol.parameters import Parameters, parse_form
 from fapi_as.protocol.policy import Policy, seconds
+from fapi_as.protocol.profile import PUSHED_REQUESTS_LIMIT
 from fapi_as.protocol.resource import RegisteredResource
 from rs_kit.protocol.http import single
 
@@ -59,8 +67,10 @@ async def _push(
         scope=" ".join(validated.scope),
         jkt=validated.dpop_jkt,
     )
-    keep = _keep(handle, validated, context.policy, request.now)
-    await settle(context, request, authenticated(client, proof).issue((keep, Record(fact=fact)), {}))
+    keep, quota = _keep(handle, validated, context.policy, request.now), _quota(validated.client_id, context.policy)
+    full = Refuse(error=TooManyRequests("the client has too many pushed requests"))
+    decision = authenticated(client, proof).issue((quota, keep, Record(fact=fact)), {quota: full})
+    await settle(context, request, decision)
     return Json(
         payload={
             "request_uri": REQUEST_URI_PREFIX + handle,
@@ -92,6 +102,15 @@ def _keep(handle: str, validated: ValidatedAuthorizationRequest, policy: Policy,
         # opening starts an interaction, and the row must outlive it: completion spends both (product.md)
         delete_after=usable_until + seconds(policy.interaction_lifetime),
         client_id=validated.client_id,
+    )
+
+
+def _quota(client_id: str, policy: Policy) -> Attempt:
+    """PAR-24: no client fills the store; what it pushed within one lifetime is at least what is alive of it."""
+    return Attempt(
+        bucket=hashlib.sha256(f"pushed requests of {client_id}".encode()).digest(),
+        limit=PUSHED_REQUESTS_LIMIT,
+        window_seconds=seconds(policy.request_uri_lifetime),
     )
 
 
