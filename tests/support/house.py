@@ -23,6 +23,7 @@ from tests.support.browser import Browser, Callback, Page
 from tests.support.fakes import ISSUER, FakeSigner, FrozenClock, PlainPasswords, context
 from tests.support.fapi_client import FapiClient
 from tests.support.fapi_messages import Pushed
+from tests.support.house_oracles import watched_exchange
 from tests.support.memory_store import MemoryStore
 from tests.support.peer_keys import PeerKey
 
@@ -145,10 +146,12 @@ class House(httpx2.AsyncBaseTransport):
             source=self.source,
         )
         endpoint = self.endpoints.get(target.path)
-        if endpoint is None:
-            response = absent(Face.PAGE, asked, render_page=self._render)
-        else:
-            response = await answer(self.context, endpoint, asked, render_page=self._render)
+        with watched_exchange(self) as seen:
+            if endpoint is None:
+                response = absent(Face.PAGE, asked, render_page=self._render)
+            else:
+                response = await answer(self.context, endpoint, asked, render_page=self._render)
+            seen.answered(asked, response)
         self.log.append((asked.method, asked.path, response.status))
         return httpx2.Response(response.status, headers=list(response.headers), content=response.body, request=request)
 
