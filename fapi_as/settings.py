@@ -201,6 +201,9 @@ class Lifetimes(_Section):
     refresh_token: Annotated[int, _between(timedelta(minutes=1), profile.REFRESH_TOKEN_CEILING, "RT-3")] = seconds(
         profile.REFRESH_TOKEN_LIFETIME
     )
+    refresh_token_idle: Annotated[int, _between(timedelta(minutes=1), profile.REFRESH_TOKEN_CEILING, "RT-3")] = seconds(
+        profile.REFRESH_TOKEN_IDLE
+    )
 
 
 class Dpop(_Section):
@@ -242,6 +245,7 @@ class Settings(_Section):
             session_idle=timedelta(seconds=lifetimes.session_idle),
             access_token_lifetime=timedelta(seconds=lifetimes.access_token),
             refresh_token_lifetime=timedelta(seconds=lifetimes.refresh_token),
+            refresh_token_idle=timedelta(seconds=lifetimes.refresh_token_idle),
             dpop_proof_age=timedelta(seconds=self.dpop.proof_age),
             dpop_nonces=self.dpop.nonces,
         )

@@ -51,6 +51,7 @@ private_key_file = "{private_key}"
 #session_idle = 900
 #access_token = 300
 #refresh_token = 2592000
+#refresh_token_idle = 1209600
 
 [dpop]
 # Nonces from the server, and how old a proof may be in seconds.

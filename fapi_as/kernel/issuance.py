@@ -53,7 +53,7 @@ def issue(context: Context, caller: Authenticated, request: TokenRequest, tokens
             kind=HandleKind.REFRESH_TOKEN,
             digest=digest_of(refresh_token),
             payload=tokens.refresh.payload,
-            usable_until=tokens.refresh.expires_at,
+            usable_until=tokens.refresh.usable_until,
             delete_after=tokens.refresh.expires_at,
             client_id=client_id,
             subject=tokens.subject,

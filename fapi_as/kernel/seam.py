@@ -32,9 +32,13 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshToIssue:
-    """What a new refresh token stands for; the kernel draws the string."""
+    """What a new refresh token stands for; the kernel draws the string.
+
+    `usable_until` moves with each use, `expires_at` never does.
+    """
 
     payload: bytes
+    usable_until: int
     expires_at: int
 
 

@@ -46,7 +46,7 @@ class AuthorizationGrant:
 
     `resource_scopes` are the values that the page showed under each of `resources`: a registration that changes later
     moves none of them to another resource. `code_challenge`, `redirect_uri` and `dpop_jkt` bind the code; a refresh
-    token carries them no further.
+    token carries them no further; its `ends_at` is where no use moves its end any more (RT-3).
     """
 
     authorization_id: str
@@ -61,6 +61,7 @@ class AuthorizationGrant:
     redirect_uri: str | None = None
     code_challenge: str | None = None
     dpop_jkt: str | None = None
+    ends_at: int | None = None
 
     def scope_of(self, resource: str) -> tuple[str, ...]:
         """What was allowed at one of `resources` (RES-4)."""

@@ -21,6 +21,7 @@ class Policy:
     session_idle: timedelta = profile.SESSION_IDLE
     access_token_lifetime: timedelta = profile.ACCESS_TOKEN_LIFETIME
     refresh_token_lifetime: timedelta = profile.REFRESH_TOKEN_LIFETIME
+    refresh_token_idle: timedelta = profile.REFRESH_TOKEN_IDLE
     dpop_proof_age: timedelta = profile.DPOP_PROOF_AGE
     dpop_nonces: bool = True
 

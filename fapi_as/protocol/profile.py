@@ -18,6 +18,8 @@ ACCESS_TOKEN_LIFETIME: Final = timedelta(minutes=5)
 ACCESS_TOKEN_CEILING: Final = timedelta(minutes=10)  # DPOP-AS-17, AT-15
 REFRESH_TOKEN_LIFETIME: Final = timedelta(days=30)  # absolute: RT-3
 REFRESH_TOKEN_CEILING: Final = timedelta(days=365)
+REFRESH_TOKEN_IDLE: Final = timedelta(days=14)  # RT-3: without a use; each use moves it
+REFRESH_TOKEN_IDLE_GRAIN: Final = timedelta(hours=1)  # a use that would move it by less writes nothing
 CLIENT_ASSERTION_CEILING: Final = timedelta(seconds=300)  # PKJ-5
 CLOCK_AHEAD: Final = timedelta(seconds=30)  # FAPI2-AS-15/16: 10 s accepted, more than 60 s refused; we stop at 30 s
 EXPIRY_LEEWAY: Final = timedelta(seconds=10)  # FAPI2-AS-17: others' JWTs only
@@ -40,5 +42,12 @@ SIGN_IN_ATTEMPTS_PER_ACCOUNT: Final = 5
 SIGN_IN_ACCOUNT_WINDOW: Final = timedelta(minutes=15)
 SIGN_IN_ATTEMPTS_PER_SOURCE: Final = 20
 SIGN_IN_SOURCE_WINDOW: Final = timedelta(minutes=1)
+
+FAILED_AUTHENTICATIONS_LIMIT: Final = 100  # of one (client_id, source), CA-6
+FAILED_AUTHENTICATIONS_WINDOW: Final = timedelta(minutes=1)
+REFUSALS_TOLD_PER_SOURCE: Final = 100  # before authentication, as facts of their own: product.md, audit of refusals
+REFUSALS_TOLD_IN_ALL: Final = 1000
+REFUSAL_REASONS_PER_SOURCE: Final = 16
+REFUSALS_WINDOW: Final = timedelta(minutes=1)
 
 ACR_PASSWORD: Final = "urn:fapi-as:acr:password"  # noqa: S105 - an identifier, product.md

@@ -275,6 +275,7 @@ def _refresh(
     ]
     if not lifetimes:
         return None
+    ends_at = request.now + seconds(min(lifetimes))
     unbound = AuthorizationGrant(
         authorization_id=grant.authorization_id,
         client_id=grant.client_id,
@@ -285,5 +286,7 @@ def _refresh(
         resource_scopes=grant.resource_scopes,
         auth_time=grant.auth_time,
         acr=grant.acr,
+        ends_at=ends_at,
     )
-    return RefreshToIssue(payload=unbound.to_bytes(), expires_at=request.now + seconds(min(lifetimes)))
+    usable_until = min(request.now + seconds(policy.refresh_token_idle), ends_at)
+    return RefreshToIssue(payload=unbound.to_bytes(), usable_until=usable_until, expires_at=ends_at)

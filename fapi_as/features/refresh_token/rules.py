@@ -9,10 +9,11 @@ from fapi_as.kernel.seam import TokenDecision, TokenRequest, TokensToIssue
 from fapi_as.protocol import resource, scope
 from fapi_as.protocol.authorization_request import AuthorizationGrant
 from fapi_as.protocol.decisions import Refuse
-from fapi_as.protocol.effects import Require, Required
+from fapi_as.protocol.effects import Effect, Require, Required, Touch
 from fapi_as.protocol.errors import InvalidGrant, InvalidTarget
 from fapi_as.protocol.handles import KeptHandle
 from fapi_as.protocol.policy import Policy, seconds
+from fapi_as.protocol.profile import REFRESH_TOKEN_IDLE_GRAIN
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.user import RegisteredUser
 
@@ -38,7 +39,7 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
         return Refuse(error=InvalidGrant("refresh token of another client"))
     if handle.spent or handle.revoked:
         return Refuse(error=InvalidGrant("the authorization has ended"))
-    if request.now >= handle.usable_until:  # RT-3: absolute
+    if request.now >= handle.usable_until:  # RT-3: idle, and absolute because no use moves it beyond `ends_at`
         return Refuse(error=InvalidGrant("refresh token expired"))
     if facts.user is None or facts.user.version != grant.user_version:  # OA-RT-4: a new password ends it
         return Refuse(error=InvalidGrant("the user changed"))
@@ -50,6 +51,7 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
         return Refuse(error=InvalidGrant("the resource allows no refresh tokens any more"))
     asked = request.parameters.get("scope")
     granted = grant.scope if asked is None else scope.limited(scope.parse(asked), grant.scope)  # OA-RT-2
+    used = _used(handle, grant, request.now, policy)
     live_user = Require(required=Required.USER, identifier=grant.subject, version=grant.user_version)
     live_grant = Require(required=Required.AUTHORIZATION, identifier=grant.authorization_id)
     live_resource = Require(required=Required.RESOURCE, identifier=audience, version=registered.version)
@@ -60,10 +62,22 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
         authorization_id=grant.authorization_id,
         access_token_seconds=seconds(registered.access_token_lifetime or policy.access_token_lifetime),
         claims={"auth_time": grant.auth_time, "acr": grant.acr},  # of the sign-in, never of the refresh (AT-3)
-        effects=(live_user, live_grant, live_resource),
+        effects=(live_user, live_grant, live_resource, *used),
         lost={
+            **{effect: Refuse(error=InvalidGrant("the authorization has ended")) for effect in used},
             live_user: Refuse(error=InvalidGrant("the user changed")),
             live_grant: Refuse(error=InvalidGrant("the authorization has ended")),
             live_resource: Refuse(error=InvalidTarget("the resource changed")),
         },
     )
+
+
+def _used(handle: KeptHandle, grant: AuthorizationGrant, now: int, policy: Policy) -> tuple[Effect, ...]:
+    """What a use moves: the end by idleness, no further than the absolute one (RT-3)."""
+    if grant.ends_at is None:
+        return ()
+    usable_until = min(now + seconds(policy.refresh_token_idle), grant.ends_at)
+    moved = usable_until - handle.usable_until
+    if moved <= 0 or (moved < seconds(REFRESH_TOKEN_IDLE_GRAIN) and usable_until < grant.ends_at):
+        return ()
+    return (Touch(kind=handle.kind, digest=handle.digest, usable_until=usable_until, delete_after=grant.ends_at),)
