@@ -101,11 +101,13 @@ class Operators:
         Raises:
             InvalidClientMetadata: RFC 7591 §3.2.2.
             InvalidRedirectUri: RFC 7591 §3.2.2.
-            AlreadyExists: the client_id is registered.
+            AlreadyExists: the client_id is registered, or is the subject of a user.
         """
         identifier = require_client_id(client_id)
         with self._changes.change(self._tenant) as change:
             self._refuse_existing(change, Client, identifier, f"client {identifier} is registered already")
+            # RFC 9068 §5: a client that acts for itself must not look like a person at a resource (AT-7)
+            self._refuse_existing(change, User, identifier, f"{identifier} is the subject of a user")
             registered = parse_client(metadata, client_id=identifier, version=change.epoch)
             row = Client(
                 tenant=self._tenant,
@@ -171,10 +173,11 @@ class Operators:
         """Add a user; the subject is random and was never used before.
 
         Raises:
-            AlreadyExists: the name or the subject is taken.
+            AlreadyExists: the name or the subject is taken, also by a client.
         """
         with self._changes.change(self._tenant) as change:
             self._refuse_existing(change, User, subject, "the subject is used already")
+            self._refuse_existing(change, Client, subject, "the subject is the client_id of a client")  # AT-7
             if self._user(change.session, username) is not None:
                 raise AlreadyExists(f"user {username} exists already")
             row = User(
