@@ -19,6 +19,7 @@ from tests.support.fapi_messages import FapiMessages, Message
 from tests.support.load import Connection, Prepared, connections, prepare
 from tests.support.peer_keys import PeerKey
 from tests.support.processes import Server, free_port, running
+from tests.support.server_oracles import event_hooks, of_reply, watch_server
 
 USERNAME: Final = "alice"
 PASSWORD: Final = "correct horse battery staple"
@@ -37,6 +38,8 @@ class AuthorizationServer:
     server: Server
     client_keys: dict[str, PeerKey] = field(default_factory=dict)
 
+    redirect_uri: str = REDIRECT_URI
+
     @property
     def port(self) -> int:
         return int(self.issuer.rsplit(":", 1)[1])
@@ -49,7 +52,9 @@ class AuthorizationServer:
     @contextlib.asynccontextmanager
     async def http(self) -> AsyncIterator[httpx2.AsyncClient]:
         """An HTTP client for one test."""
-        async with httpx2.AsyncClient(verify=self.trust, timeout=20.0, trust_env=False) as http:
+        tell = watch_server(self)
+        hooks = event_hooks(tell) if tell is not None else {}
+        async with httpx2.AsyncClient(verify=self.trust, timeout=20.0, trust_env=False, event_hooks=hooks) as http:
             yield http
 
     def client(self, http: httpx2.AsyncClient, client_id: str = "agent-0") -> FapiClient:
@@ -58,11 +63,16 @@ class AuthorizationServer:
 
     async def connections(self, count: int) -> list[Connection]:
         """Kept-alive TLS connections; the kernel spreads them over the workers."""
-        return await connections(count, "localhost", self.port, self.trust)
+        opened = await connections(count, "localhost", self.port, self.trust)
+        tell = watch_server(self)
+        if tell is not None:
+            for line in opened:
+                line.tell = lambda request, reply: tell(of_reply(request, reply))
+        return opened
 
     def events(self, event: str) -> list[dict[str, object]]:
         """The audit facts of one kind, oldest first."""
-        facts = self.commands.json("audit", "tail", "--limit", "100000")
+        facts = self.commands.json("audit", "tail", "--limit", "10000")
         return [fact for fact in facts if fact["event"] == event]
 
 
@@ -84,13 +94,39 @@ def ready(message: Message) -> Prepared:
     return prepare(url, headers, body)
 
 
-@contextlib.contextmanager
-def authorization_server(directory: Path, *, workers: int = 1, clients: int = 1) -> Iterator[AuthorizationServer]:
-    """Set up a server in a scratch directory with the command line, run it, and stop it afterwards."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """A directory in which everything is set up and nothing runs yet."""
+
+    directory: Path
+    issuer: str
+    commands: CommandLine
+    client_keys: dict[str, PeerKey]
+
+    def serving(self, workers: int) -> list[str]:
+        """The command that serves it."""
+        config = str(self.commands.config)
+        return [sys.executable, "-m", "fapi_as", "serve", "--workers", str(workers), "--config", config]
+
+    def running(self, server: Server) -> AuthorizationServer:
+        """The same once a process serves it."""
+        return AuthorizationServer(
+            directory=self.directory,
+            issuer=self.issuer,
+            commands=self.commands,
+            server=server,
+            client_keys=self.client_keys,
+        )
+
+
+def register(directory: Path, *, clients: int = 1, database: Path | None = None) -> Registered:
+    """Set up a scratch directory with the command line; `database` puts the file elsewhere."""
     issuer = f"https://localhost:{free_port()}"
     commands = CommandLine(directory=directory)
-    for done in (commands.run("init", "--dev", "--issuer", issuer),):
-        assert done.code == 0, done.err
+    done = commands.run("init", "--dev", "--issuer", issuer)
+    assert done.code == 0, done.err
+    if database is not None:
+        commands.change('#url = "sqlite:///fapi-as.db"', f'url = "sqlite:///{database}"')
     resource = {
         "resource": RESOURCE,
         "resource_name": "Bank tools",
@@ -103,8 +139,12 @@ def authorization_server(directory: Path, *, workers: int = 1, clients: int = 1)
     for client_id, key in keys.items():
         registration = FapiMessages(**arguments(issuer, client_id, key)).registration()
         commands.json("client", "add", "-", stdin=json.dumps(registration))
-    command = [sys.executable, "-m", "fapi_as", "serve", "--workers", str(workers), "--config", str(commands.config)]
-    with running(command, directory) as server:
-        yield AuthorizationServer(
-            directory=directory, issuer=issuer, commands=commands, server=server, client_keys=keys
-        )
+    return Registered(directory=directory, issuer=issuer, commands=commands, client_keys=keys)
+
+
+@contextlib.contextmanager
+def authorization_server(directory: Path, *, workers: int = 1, clients: int = 1) -> Iterator[AuthorizationServer]:
+    """Set up a server in a scratch directory with the command line, run it, and stop it afterwards."""
+    registered = register(directory, clients=clients)
+    with running(registered.serving(workers), directory) as server:
+        yield registered.running(server)

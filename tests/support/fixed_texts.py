@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-_SOURCES: Final = ("fapi_as/protocol", "fapi_as/kernel", "fapi_as/features", "fapi_as/adapters/web", "rs_kit/protocol")
+_SOURCES: Final = ("fapi_as/protocol", "fapi_as/kernel", "fapi_as/features", "fapi_as/adapters/web", "rs_kit")
 _NAME: Final = r"[a-z][a-z0-9_]{1,40}"  # what a sentence may be completed with: the name of a parameter, or a number
 _WIRE: Final = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")  # RFC 6749 §5.2
 

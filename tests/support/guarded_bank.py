@@ -28,6 +28,7 @@ from rs_kit.protocol.tool_policy import ToolPolicy
 from rs_kit.testing import RecordingObserver
 from tests.support.fakes import NONCE_KEY, FrozenClock
 from tests.support.peer_keys import PeerKey, b64
+from tests.support.server_oracles import saw_bank
 
 ISSUER: Final = "https://as.bank.example"
 RESOURCE: Final = "https://mcp.bank.example/mcp"
@@ -249,7 +250,9 @@ class Line:
             pairs.append(("accept", "application/json, text/event-stream"))
         encoded = [(name.encode(), value.encode("latin-1")) for name, value in pairs]
         content = None if message is None else as_body(message)
-        return await self.http.request(method, path, headers=encoded, content=content)
+        response = await self.http.request(method, path, headers=encoded, content=content)
+        saw_bank(self.bank, response)
+        return response
 
 
 def _without(members: Mapping[str, Any]) -> dict[str, Any]:

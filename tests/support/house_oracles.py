@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import httpx2
-
 from fapi_as.kernel.messages import EndpointRequest, EndpointResponse
 from fapi_as.protocol.audit_events import AuditEvent
 from fapi_as.protocol.effects import HandleKind
@@ -173,18 +171,3 @@ def changes(
 
 def _text(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-
-
-def of_response(response: httpx2.Response) -> Exchange:
-    """The exchange behind an answer that was read."""
-    request = response.request
-    return Exchange(
-        method=request.method,
-        target=str(request.url),
-        status=response.status_code,
-        request_headers=list(request.headers.multi_items()),
-        request_body=request.content,
-        headers=list(response.headers.multi_items()),
-        body=response.content,
-        correlation_id=response.headers.get("x-correlation-id"),
-    )

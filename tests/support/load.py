@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -45,6 +45,7 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.tell: Callable[[Prepared, Reply], None] | None = None  # who is told of every answer
 
     @classmethod
     async def open(cls, host: str, port: int, context: ssl.SSLContext) -> Connection:
@@ -60,9 +61,12 @@ class Connection:
             name, _, value = line.partition(b":")
             headers[name.strip().lower().decode("latin-1")] = value.strip().decode("latin-1")
         body = await self.reader.readexactly(int(headers.get("content-length", "0")))
-        return Reply(
+        reply = Reply(
             status=int(first.split(b" ", 2)[1]), headers=headers, body=body, seconds=time.perf_counter() - started
         )
+        if self.tell is not None:
+            self.tell(request, reply)
+        return reply
 
     async def close(self) -> None:
         self.writer.close()

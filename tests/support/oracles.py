@@ -24,6 +24,7 @@ from tests.support.fixed_texts import is_fixed, sentences
 CONTROL_SECONDS: Final = 1.0
 _SECRET_FIELDS: Final = ("client_assertion", "code", "code_verifier", "refresh_token", "access_token")
 _SHORTEST_SECRET: Final = 20  # what is shorter was never drawn by a party of ours
+_SEARCHED_SECRETS: Final = 500  # in order of the alphabet, which is chance
 _KEPT_RECORDS: Final = 10_000
 _UNRECORDED: Final = frozenset({404, 405, 503})  # nobody's address, no handler, no store to record it in
 _PAGE_ERROR: Final = re.compile(r'id="oauth-error">([^<]*)<')
@@ -77,8 +78,8 @@ class Exchange:
     def told_error(self) -> tuple[str, str] | None:
         """The code and the sentence of an error of ours."""
         document = self.document
-        if "error" in document and self.is_refusal:
-            return str(document["error"]), str(document.get("error_description", ""))
+        if isinstance(document.get("error"), str) and self.is_refusal:
+            return document["error"], str(document.get("error_description", ""))
         page = self.body.decode("utf-8", "replace")
         code, sentence = _PAGE_ERROR.search(page), _PAGE_SENTENCE.search(page)
         if code is not None and sentence is not None:
@@ -178,13 +179,10 @@ class Oracles:
             facts = watched.facts()
             for problem in judge_facts(self.exchanges[key], facts, watched):
                 self.accuse(problem)
-            for name, content in [*watched.kept(), *(("a fact", fact.text.encode()) for fact in facts)]:
-                if any(secret.encode() in content for secret in self.secrets):
+            kept = [("a log", "\n".join(self.records)), ("a fact", "\n".join(fact.text for fact in facts))]
+            for name, content in [*watched.kept(), *((name, text.encode()) for name, text in kept)]:
+                if any(secret.encode() in content for secret in sorted(self.secrets)[:_SEARCHED_SECRETS]):
                     self.accuse(f"(e) a secret in {name}")
-        if self.secrets and self.records:
-            logged = "\n".join(self.records)
-            if any(secret in logged for secret in self.secrets):
-                self.accuse("(e) a secret in a log")
         for watched in self.watched.values() if self.control else ():
             try:
                 watched.control()
