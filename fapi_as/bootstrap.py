@@ -11,9 +11,10 @@ import logging
 import os
 import ssl
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -90,12 +91,13 @@ def worker(settings_json: str) -> Application:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chores:
-    """What one of the workers does beside requests: sweeping what has expired, and following an old signing key."""
+    """What is done beside requests: every worker writes its counts of refusals; one sweeps and follows an old key."""
 
     settings: Settings
     sealing: Sealing
     database: Database
     holder: str
+    write_counts: Callable[[int], Awaitable[None]]
 
     async def run(self, clock: Clock) -> None:
         """Once a minute, until cancelled; a failure is told and does not end it."""
@@ -109,13 +111,21 @@ class Chores:
             await asyncio.sleep(CHORE_SECONDS)
 
     async def once(self, clock: Clock) -> None:
-        """Do what is due, when no other worker does it.
+        """Do what is due, and what no other worker does.
 
         Raises:
             StorageUnavailable, UnusableDatabase: the store cannot be written now.
         """
+        await self.write_counts(clock.now())
         if await self.database.janitor.sweep(self.holder, clock.now()) is not None:
             await asyncio.to_thread(self._follow_old_key, clock)
+
+    async def end(self, clock: Clock) -> None:
+        """Write what this worker has counted in its last minute; nobody else knows it."""
+        try:
+            await self.write_counts(clock.now() + CHORE_SECONDS)
+        except StorageUnavailable as error:
+            _logger.error("counts of refusals are lost", extra={"detail": error.detail})  # noqa: TRY400 - no defect of ours
 
     def _follow_old_key(self, clock: Clock) -> None:
         """Publish a successor of a signing key that has been active for `keys.rotation_days` (JOSE-34)."""
@@ -132,6 +142,7 @@ class Chores:
 def _application(settings: Settings) -> Application:
     # the parent serves nothing, so it does not wait for Quart
     from fapi_as.adapters.web.application import build_application  # noqa: PLC0415 - in a worker only
+    from fapi_as.kernel.refusals import write_counts  # noqa: PLC0415 - in a worker only
 
     logs.configure(settings.logging.level, settings.logging.format)
     sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
@@ -141,7 +152,14 @@ def _application(settings: Settings) -> Application:
     keyring.signer(DEFAULT_TENANT).public_jwks()
     database = Database.open(settings.database.url, sealing=sealing)
     passwords = Argon2Passwords()
-    chores = Chores(settings=settings, sealing=sealing, database=database, holder=entropy.identifier())
+    default = _context(settings, sealing, database, keyring, passwords)
+    chores = Chores(
+        settings=settings,
+        sealing=sealing,
+        database=database,
+        holder=entropy.identifier(),
+        write_counts=partial(write_counts, default),
+    )
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -151,11 +169,11 @@ def _application(settings: Settings) -> Application:
         finally:
             running.cancel()
             await asyncio.wait({running})
+            await chores.end(clock)
             await database.close()
             keyring.close()
             passwords.close()
 
-    default = _context(settings, sealing, database, keyring, passwords)
     return build_application({"": default}, clock=clock, lifespan=lifespan)
 
 

@@ -19,7 +19,23 @@ async def authenticate_client(
     Raises:
         InvalidClient: no credentials, or credentials that do not prove a live client.
         InvalidRequest: two methods in one request (CA-1, OA-EP-5).
+        TooManyRequests: too many failures of this client from this source (CA-6).
     """
+    claimed = parameters.get("client_id")
+    failed = context.failed_authentications
+    try:
+        presented = client_assertion.present(_assertion(request, parameters), client_id=claimed)
+        claimed = presented.client_id
+        client = await context.reading.client(claimed)
+        failed.require_room(claimed, request)  # before any signature
+        return client_assertion.authenticate(presented, client, issuer=context.policy.issuer, now=request.now)
+    except InvalidClient:
+        failed.require_room(claimed or "", request)
+        failed.count(claimed or "", request)
+        raise
+
+
+def _assertion(request: EndpointRequest, parameters: Parameters) -> str:
     assertion = parameters.get("client_assertion")
     assertion_type = parameters.get("client_assertion_type")
     other = single(request.headers, b"authorization") is not None or "client_secret" in parameters.values
@@ -29,6 +45,4 @@ async def authenticate_client(
         raise InvalidClient("no assertion")
     if assertion_type != client_assertion.ASSERTION_TYPE:
         raise InvalidClient("client_assertion_type")
-    presented = client_assertion.present(assertion, client_id=parameters.get("client_id"))
-    client = await context.reading.client(presented.client_id)
-    return client_assertion.authenticate(presented, client, issuer=context.policy.issuer, now=request.now)
+    return assertion

@@ -103,7 +103,9 @@ async def _rendered(
 
 
 async def _record(context: Context, request: EndpointRequest, error: ProtocolError) -> ProtocolError:
-    await context.store.commit(recorded_refusal(error), request.stamp)
+    """A fact about a refusal before authentication, or one more in a count of them."""
+    if context.refusals.spend(error, request.stamp):
+        await context.store.commit(recorded_refusal(error), request.stamp)
     return error
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
+from fapi_as.kernel.failed_authentications import FailedAuthentications
 from fapi_as.kernel.messages import Answer, EndpointRequest
+from fapi_as.kernel.refusals import RefusalBudget
 from fapi_as.ports import Entropy, Passwords, Reading, Signer, Store
 from fapi_as.protocol.client import AuthenticatedClient
 from fapi_as.protocol.decisions import Refuse
@@ -116,6 +118,8 @@ class Context:
     browser_key: bytes
     features: tuple[Feature, ...]
     grants: Mapping[str, AnyGrant]
+    failed_authentications: FailedAuthentications = field(default_factory=FailedAuthentications)
+    refusals: RefusalBudget = field(default_factory=RefusalBudget)
 
     @property
     def reading(self) -> Reading:

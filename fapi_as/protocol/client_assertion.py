@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from fapi_as.protocol.client import AuthenticatedClient, RegisteredClient
@@ -19,7 +20,8 @@ from fapi_as.protocol.profile import (
 )
 from rs_kit.protocol import jws
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
-from rs_kit.protocol.errors import InvalidJws
+from rs_kit.protocol.errors import InvalidJws, NoVerificationKey
+from rs_kit.protocol.jwk import PublicJwk, parse_public
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _TYPES: Final = frozenset({"client-authentication+jwt", "JWT"})  # PKJ-7; absent is accepted, too
@@ -29,6 +31,23 @@ _JTI_LIMIT: Final = 1024  # characters, P7
 _AHEAD: Final = seconds(CLOCK_AHEAD)
 _LEEWAY: Final = seconds(EXPIRY_LEEWAY)
 _CEILING: Final = seconds(CLIENT_ASSERTION_CEILING)
+_EXAMPLE_KEYS: Final[tuple[Mapping[str, object], ...]] = (
+    {
+        "kty": "EC",  # RFC 7515 A.3
+        "crv": "P-256",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    },
+    {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},  # RFC 8037 A.2
+    {
+        "kty": "RSA",  # RFC 7638 3.1
+        "e": "AQAB",
+        "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjB"
+        "ZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8"
+        "KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_"
+        "xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+    },
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +91,12 @@ def authenticate(
         InvalidClient: always the same public sentence, whatever is wrong (CA-3).
     """
     if client is None:
+        _verify_for_nothing(presented.unverified)
         raise InvalidClient("unknown client")
     if client.token_endpoint_auth_method != "private_key_jwt":  # noqa: S105 - a method's name
+        _verify_for_nothing(presented.unverified)
         raise InvalidClient("not the registered authentication method")
-    try:
-        verified = jws.verify(presented.unverified, client.keys)
-    except InvalidJws as error:
-        raise InvalidClient(f"assertion: {error.detail}") from None
+    verified = _verified(presented.unverified, client.keys)
     algorithm = verified.header.get("alg")
     if not _is_registered_algorithm(algorithm, client.token_endpoint_auth_signing_alg):
         raise InvalidClient("assertion: not the registered algorithm")
@@ -94,6 +112,28 @@ def authenticate(
             until=expires_at + _LEEWAY + 1,
         ),
     )
+
+
+def _verified(unverified: jws.UnverifiedJws, keys: Sequence[PublicJwk]) -> jws.VerifiedJws:
+    try:
+        return jws.verify(unverified, keys)
+    except NoVerificationKey as error:
+        _verify_for_nothing(unverified)
+        raise InvalidClient(f"assertion: {error.detail}") from None
+    except InvalidJws as error:
+        raise InvalidClient(f"assertion: {error.detail}") from None
+
+
+def _verify_for_nothing(unverified: jws.UnverifiedJws) -> None:
+    """Cost what a wrong key costs, so that time does not tell which clients and keys there are (CA-3)."""
+    _nobodys_keys()[unverified.algorithm].verify(unverified.signature, unverified.signing_input)
+
+
+@lru_cache(maxsize=1)
+def _nobodys_keys() -> Mapping[str, PublicJwk]:
+    """One key for each algorithm; their answer is never asked for."""
+    keys = map(parse_public, _EXAMPLE_KEYS)
+    return {key.algorithm: key for key in keys}
 
 
 def _is_registered_algorithm(algorithm: object, registered: str | None) -> bool:

@@ -92,6 +92,10 @@ class InvalidJws(Exception):
         self.detail = detail
 
 
+class NoVerificationKey(InvalidJws):
+    """No key, or not exactly one, may verify it: no signature was compared."""
+
+
 class InvalidJwk(Exception):
     """Not a public key that may verify anything here; the caller gives it its wire code."""
 

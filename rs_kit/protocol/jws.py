@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from rs_kit.protocol import base64url
 from rs_kit.protocol.algorithms import canonical
-from rs_kit.protocol.errors import InvalidJwk, InvalidJws
+from rs_kit.protocol.errors import InvalidJwk, InvalidJws, NoVerificationKey
 from rs_kit.protocol.jwk import KID_LIMIT, PublicJwk, from_public_key
 from rs_kit.protocol.strict_json import JOSE_DEPTH, InvalidJson, parse_object
 
@@ -90,7 +90,8 @@ def verify(unverified: UnverifiedJws, keys: Sequence[PublicJwk]) -> VerifiedJws:
     """Verify with the keys that the header selects, several of one name included (FAPI2-JWKS-4).
 
     Raises:
-        InvalidJws: no such key, no kid where there are several (JOSE-32), or another signature.
+        NoVerificationKey: no such key, or no kid where there are several (JOSE-32).
+        InvalidJws: another signature.
     """
     candidates = [
         key
@@ -98,9 +99,9 @@ def verify(unverified: UnverifiedJws, keys: Sequence[PublicJwk]) -> VerifiedJws:
         if key.algorithm == unverified.algorithm and (unverified.kid is None or key.kid == unverified.kid)
     ]
     if not candidates:
-        raise InvalidJws("no key with this kid and alg")
+        raise NoVerificationKey("no key with this kid and alg")
     if unverified.kid is None and len(candidates) > 1:
-        raise InvalidJws("several keys with this alg and no kid")
+        raise NoVerificationKey("several keys with this alg and no kid")
     for key in candidates:
         if key.verify(unverified.signature, unverified.signing_input):
             return VerifiedJws(header=unverified.header, claims=unverified.claims, key=key)

@@ -210,7 +210,15 @@ async def chores(settings: Settings) -> Any:
     bootstrap.prepare(settings, STAMP)
     sealing = _sealing(settings)
     database = Database.open(settings.database.url, sealing=sealing)
-    yield bootstrap.Chores(settings=settings, sealing=sealing, database=database, holder="this worker")
+    counted: list[int] = []
+
+    async def write_counts(now: int) -> None:
+        counted.append(now)
+
+    yield bootstrap.Chores(
+        settings=settings, sealing=sealing, database=database, holder="this worker", write_counts=write_counts
+    )
+    assert counted  # by every worker, whoever leads
     await database.close()
 
 

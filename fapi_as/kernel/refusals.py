@@ -1,0 +1,143 @@
+"""Refusals before authentication: a fact each up to a budget, then one counting fact (docs/decisions/0012).
+
+Kept in memory, by each worker for itself: a flood costs neither a write nor a row beyond the budget.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
+from fapi_as.protocol.decisions import Issue
+from fapi_as.protocol.effects import Record
+from fapi_as.protocol.errors import ProtocolError
+from fapi_as.protocol.policy import seconds
+from fapi_as.protocol.profile import (
+    REFUSAL_REASONS_PER_SOURCE,
+    REFUSALS_TOLD_IN_ALL,
+    REFUSALS_TOLD_PER_SOURCE,
+    REFUSALS_WINDOW,
+)
+from fapi_as.protocol.source import site_of
+
+if TYPE_CHECKING:
+    from fapi_as.kernel.seam import Context
+
+_WINDOW: Final = seconds(REFUSALS_WINDOW)
+_TALLIES: Final = 1_000  # of one minute; whatever comes beside them is one tally per error code
+_ENDED_KEPT: Final = 4_000  # while the store cannot be written
+_MANY_SOURCES: Final = "many sources"
+_SEVERAL_REASONS: Final = "several reasons"
+
+
+class Reason(NamedTuple):
+    """Who was refused and why, within one minute."""
+
+    minute: int
+    source: str
+    error: str
+    detail: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """How many refusals of one reason left no fact of their own; `first` is the stamp of the first of them."""
+
+    reason: Reason
+    first: Stamp
+    count: int = 0
+
+    def fact(self) -> AuditFact:
+        """The counting fact."""
+        detail = f"{self.count} times: {self.reason.detail}"
+        return AuditFact(event=AuditEvent.REFUSALS_COUNTED, error=self.reason.error, detail=detail)
+
+    def stamp(self) -> Stamp:
+        """When and where from; the reference is the first counted request's."""
+        return replace(self.first, source=self.reason.source)
+
+
+class RefusalBudget:
+    """Who may still leave a fact of its own this minute, and how many did not."""
+
+    def __init__(self) -> None:
+        self._minute = 0
+        self._told: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._tallies: dict[Reason, Tally] = {}
+        self._ended: dict[Reason, Tally] = {}
+
+    def spend(self, error: ProtocolError, stamp: Stamp) -> bool:
+        """Whether this refusal leaves a fact of its own; if not, it is counted.
+
+        The first refusal of a reason always does, so that nothing new is hidden by a flood of something else.
+        """
+        self._turn(stamp.at)
+        source = site_of(stamp.source)
+        reason = Reason(self._minute, source, error.error, error.detail)
+        tally = self._tallies.get(reason)
+        is_first = tally is None and self._has_room(source)
+        if is_first:
+            self._reasons[source] += 1
+        elif tally is None:
+            reason = _folded(reason)
+        tally = self._tallies.setdefault(reason, Tally(reason=reason, first=stamp))
+        if is_first or self._may_tell(source):
+            self._told[source] += 1
+            return True
+        if tally.count == 0:
+            tally.first = stamp
+        tally.count += 1
+        return False
+
+    def ended(self, now: int) -> tuple[Tally, ...]:
+        """The tallies of minutes that are over."""
+        self._turn(now)
+        return tuple(self._ended.values())
+
+    def written(self, tally: Tally) -> None:
+        """Forget a tally that is a fact now."""
+        self._ended.pop(tally.reason, None)
+
+    def _has_room(self, source: str) -> bool:
+        return len(self._tallies) < _TALLIES and self._reasons[source] < REFUSAL_REASONS_PER_SOURCE
+
+    def _may_tell(self, source: str) -> bool:
+        return self._told[source] < REFUSALS_TOLD_PER_SOURCE and self._told.total() < REFUSALS_TOLD_IN_ALL
+
+    def _turn(self, now: int) -> None:
+        """Begin another minute, also when the clock was set back."""
+        if now // _WINDOW == self._minute:
+            return
+        for tally in self._tallies.values():
+            if tally.count:
+                self._end(tally)
+        self._minute = now // _WINDOW
+        self._told.clear()
+        self._reasons.clear()
+        self._tallies.clear()
+
+    def _end(self, tally: Tally) -> None:
+        if tally.reason not in self._ended and len(self._ended) >= _ENDED_KEPT:
+            tally.reason = _folded(tally.reason)._replace(minute=0)
+        known = self._ended.setdefault(tally.reason, tally)
+        if known is not tally:
+            known.count += tally.count
+
+
+def _folded(reason: Reason) -> Reason:
+    return reason._replace(source=_MANY_SOURCES, detail=_SEVERAL_REASONS)
+
+
+async def write_counts(context: Context, now: int) -> None:
+    """Write the counting facts of minutes that are over.
+
+    Raises:
+        StorageUnavailable: what was not written is kept for the next time.
+    """
+    for tally in context.refusals.ended(now):
+        decision = Issue(effects=(Record(fact=tally.fact()),))
+        await context.store.commit(decision, tally.stamp())
+        context.refusals.written(tally)
