@@ -13,9 +13,9 @@ from fapi_as.kernel.messages import Cookie, EndpointRequest
 from fapi_as.kernel.seam import Context
 from fapi_as.protocol.browser_session import Session
 from fapi_as.protocol.decisions import Issue, Refuse
-from fapi_as.protocol.effects import HandleKind, Keep, TakeOnce, Touch
+from fapi_as.protocol.effects import HandleKind, Keep, Spend, TakeOnce, Touch
 from fapi_as.protocol.errors import Forbidden, InvalidRequest
-from fapi_as.protocol.handles import digest_of
+from fapi_as.protocol.handles import KeptHandle, digest_of
 from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.user import RegisteredUser
 from rs_kit.protocol import base64url
@@ -41,12 +41,12 @@ class SignedIn:
 class Visitor:
     """A browser: the handle in its cookie, what its interactions are bound to, and who is signed in, if anybody.
 
-    Before anybody signs in the cookie is a random handle without a row; `replaces` is the row that a new session ends.
+    `retires` ends the handle when a sign-in puts another in its place.
     """
 
     handle: str | None = field(default=None, repr=False)
     browser: str | None = None
-    replaces: bytes | None = None
+    retires: Spend | None = None
     signed_in: SignedIn | None = None
 
 
@@ -56,27 +56,90 @@ async def visitor(context: Context, request: EndpointRequest) -> Visitor:
     Raises:
         StorageUnavailable: the store cannot answer.
     """
+    handle, kept = await _kept(context, request)
+    if (
+        handle is None or kept is None or kept.spent
+    ):  # SES-02: an id that was replaced is dead, and so is an invented one
+        return Visitor()
+    retires = Spend(kind=kept.kind, digest=kept.digest)
+    if kept.kind is HandleKind.BROWSER:
+        if request.now >= kept.usable_until:
+            return Visitor()
+        return Visitor(handle=handle, browser=_binding(kept), retires=retires)
+    signed_in = await _signed_in(context, kept, request.now)
+    return Visitor(handle=handle, browser=_binding(kept), retires=retires, signed_in=signed_in)
+
+
+async def form_sender(context: Context, request: EndpointRequest) -> Visitor:
+    """The browser that sends a sign-in form, also when the success of that form has retired its handle.
+
+    A retired handle opens no page. It is still good to send the very same form again, with the password, when the
+    answer was lost; what that gives is the session that the first answer gave (`session_handle`).
+
+    Raises:
+        StorageUnavailable: the store cannot answer.
+    """
+    handle, kept = await _kept(context, request)
+    if handle is None or kept is None or not kept.spent:
+        return await visitor(context, request)
+    return Visitor(handle=handle, browser=_binding(kept), retires=Spend(kind=kept.kind, digest=kept.digest))
+
+
+async def _kept(context: Context, request: EndpointRequest) -> tuple[str | None, KeptHandle | None]:
     handle = _cookie_value(request, cookie_name(context.policy))
     if handle is None:
-        return Visitor()
+        return None, None
     digest = digest_of(handle)
-    kept = await context.reading.handle(HandleKind.SESSION, digest)
-    if kept is None:
-        return Visitor(handle=handle, browser=digest.hex())
-    if kept.spent:  # SES-02: the old id is dead, for everything
-        return Visitor()
+    session = await context.reading.handle(HandleKind.SESSION, digest)
+    return handle, session or await context.reading.handle(HandleKind.BROWSER, digest)
+
+
+def _binding(kept: KeptHandle) -> str:
+    return kept.payload.decode() if kept.kind is HandleKind.BROWSER else Session.from_bytes(kept.payload).browser
+
+
+async def _signed_in(context: Context, kept: KeptHandle, now: int) -> SignedIn | None:
     session = Session.from_bytes(kept.payload)
     user = await context.reading.user(session.subject)
-    if user is None or not session.is_live(kept, user, request.now):
-        return Visitor(handle=handle, browser=session.browser, replaces=digest)
-    signed_in = SignedIn(digest=digest, session=session, user=user, ends_at=kept.usable_until)
-    return Visitor(handle=handle, browser=session.browser, replaces=digest, signed_in=signed_in)
+    if user is None or not session.is_live(kept, user, now):
+        return None
+    return SignedIn(digest=kept.digest, session=session, user=user, ends_at=kept.usable_until)
 
 
 def stranger(context: Context) -> Visitor:
-    """A browser that we have not seen: it gets a handle, and nothing is stored for it."""
+    """A browser that we have not seen: a fresh handle, which counts from when it is kept."""
     handle = context.entropy.handle()
     return Visitor(handle=handle, browser=digest_of(handle).hex())
+
+
+def keep_browser(policy: Policy, handle: str, browser: str, now: int) -> Keep:
+    """The effect that makes a fresh handle one of a browser in which nobody is signed in."""
+    usable_until = now + seconds(policy.session_lifetime)
+    return Keep(
+        kind=HandleKind.BROWSER,
+        digest=digest_of(handle),
+        payload=browser.encode(),
+        usable_until=usable_until,
+        delete_after=_delete_after(policy, usable_until),
+    )
+
+
+def session_handle(context: Context, browser: Visitor, token: str, username: str) -> str:
+    """The handle of the session that a form opens: another for every form, and for one form always the same.
+
+    A form counts once, so nobody but who sends it twice can be told the same handle twice (SES-11).
+    """
+    return _seal(context, browser, token, ("session", username))
+
+
+async def is_session(context: Context, handle: str, now: int) -> bool:
+    """Whether somebody is signed in under this handle.
+
+    Raises:
+        StorageUnavailable: the store cannot answer.
+    """
+    kept = await context.reading.handle(HandleKind.SESSION, digest_of(handle))
+    return kept is not None and await _signed_in(context, kept, now) is not None
 
 
 def cookie(policy: Policy, handle: str) -> Cookie:

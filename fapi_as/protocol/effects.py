@@ -18,6 +18,7 @@ class HandleKind(StrEnum):
     REQUEST_URI = "request_uri"
     INTERACTION = "interaction"
     SESSION = "session"
+    BROWSER = "browser"  # nobody is signed in there yet
     CODE = "code"
     REFRESH_TOKEN = "refresh_token"  # noqa: S105 - the name of a kind, not a secret
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fapi_as.features.authorization_code.rules import asked_request, may_begin
-from fapi_as.kernel.browser import cookie, stranger, visitor
+from fapi_as.kernel.browser import cookie, keep_browser, stranger, visitor
 from fapi_as.kernel.door import settle
 from fapi_as.kernel.interaction import standing_request, step_url
 from fapi_as.kernel.messages import EndpointRequest, SeeOther
@@ -36,7 +36,11 @@ async def authorize(context: Context, request: EndpointRequest) -> SeeOther:
     browser = found if found.browser is not None else stranger(context)
     handle = context.entropy.handle()
     interaction = Interaction(request_digest=request_digest, browser=browser.browser or "")
-    await settle(context, request, _opened(context, request, handle, interaction, validated))
+    opened = _opened(context, request, handle, interaction, validated)
+    if browser is not found:
+        kept = keep_browser(context.policy, browser.handle or "", interaction.browser, request.now)
+        opened = Issue(effects=(kept, *opened.effects))
+    await settle(context, request, opened)
     return SeeOther(
         location=step_url(context.policy, "/login" if browser.signed_in is None else "/consent", handle),
         cookies=() if browser is found else (cookie(context.policy, browser.handle or ""),),

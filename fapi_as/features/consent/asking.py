@@ -101,6 +101,7 @@ def _page(context: Context, browser: Visitor, person: SignedIn, pending: Pending
             "interaction": pending.handle,
             "shown": shown,
             "csrf_token": form_token(context, browser, _PURPOSE, pending.handle, shown),
+            "change_account": step_url(context.policy, "/logout", pending.handle),
         },
         form_action=(form_action_source(pending.request.validated.redirect_uri),),
     )

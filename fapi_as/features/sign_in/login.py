@@ -18,10 +18,13 @@ from fapi_as.kernel.browser import (
     Visitor,
     cookie,
     form_once,
+    form_sender,
     form_token,
+    is_session,
     keep_session,
     require_form_token,
     require_same_site,
+    session_handle,
     visitor,
 )
 from fapi_as.kernel.door import settle
@@ -58,9 +61,9 @@ async def sign_in(context: Context, request: EndpointRequest) -> Page | SeeOther
     """
     require_same_site(context, request)
     parameters = parse_form(single(request.headers, b"content-type"), request.body)
-    browser = await visitor(context, request)
+    browser = await form_sender(context, request)
     pending = await pending_interaction(context, request, browser, parameters.get("interaction"))
-    token = parameters.get("csrf_token")
+    token = parameters.get("csrf_token") or ""
     require_form_token(context, browser, token, _PURPOSE, pending.handle)
     typed = typed_credentials(parameters)
     await settle(context, request, count_attempt(typed, request.source, pending.request.client.client_id))
@@ -70,17 +73,17 @@ async def sign_in(context: Context, request: EndpointRequest) -> Page | SeeOther
         password_matches=await context.passwords.matches(user.password_hash if user else None, typed.password),
         client_id=pending.request.client.client_id,
         browser=browser.browser or "",
-        replaces=browser.replaces,
-        form=form_once(token or "", pending.usable_until),
+        retires=browser.retires,
+        form=form_once(token, pending.usable_until),
     )
-    handle = context.entropy.handle()
+    handle = session_handle(context, browser, token, typed.username)
     outcome = await context.store.commit(_decision(context, request, facts, typed, handle), request.stamp)
     onward = step_url(context.policy, "/consent", pending.handle)
-    if not isinstance(outcome, Refuse):
-        return SeeOther(location=onward, cookies=(cookie(context.policy, handle),))
-    if isinstance(outcome.error, FormUsed):
-        return SeeOther(location=onward)  # whoever came first is in; this browser finds out there
-    return _form(context, browser, pending, problem=outcome.error.description)
+    if isinstance(outcome, Refuse) and not isinstance(outcome.error, FormUsed):
+        return _form(context, browser, pending, problem=outcome.error.description)
+    # a form that came twice is told again what the first answer said; where another tab was first, it has the cookie
+    told = not isinstance(outcome, Refuse) or await is_session(context, handle, request.now)
+    return SeeOther(location=onward, cookies=(cookie(context.policy, handle),) if told else ())
 
 
 def _decision(

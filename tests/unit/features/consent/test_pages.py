@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
 from tests.support.browser import Page
-from tests.support.house import House
+from tests.support.fakes import ISSUER
+from tests.support.house import House, page
 
 EVIL = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
@@ -36,10 +38,16 @@ class Elements(HTMLParser):
         return found
 
 
-@pytest.fixture(params=["login", "login again", "consent", "error"])
+@pytest.fixture(params=["login", "login again", "consent", "change account", "sign out", "signed out", "error"])
 async def shown(request: pytest.FixtureRequest, house: House) -> Page:
-    if request.param == "consent":
-        return await house.asked()
+    browser = house.agent.browser
+    if request.param == "signed out":
+        return page(await browser.open(f"{ISSUER}/logout"))
+    if request.param in {"consent", "change account", "sign out"}:
+        consent = await house.asked()
+        onward = {"change account": "/logout?" + urlsplit(consent.url).query, "sign out": "/logout"}
+        path = onward.get(request.param)
+        return consent if path is None else page(await browser.open(f"{ISSUER}{path}"))
     login = await house.opened()
     if request.param == "login":
         return login
@@ -56,8 +64,8 @@ async def test_no_page_has_a_script_a_style_or_anything_from_elsewhere(shown: Pa
     assert {name for name, _ in found.elements}.isdisjoint({"script", "style", "img", "iframe", "object", "base"})
     for _, attributes in found.elements:
         assert not [name for name in attributes if name.startswith("on") or name == "style"]
-    links = [attributes["href"] for attributes in found.attributes("link") + found.attributes("a")]
-    assert all(link is not None and link.startswith("/") and not link.startswith("//") for link in links)
+    links = [attributes["href"] or "" for attributes in found.attributes("link") + found.attributes("a")]
+    assert all(urljoin(shown.url, link).startswith(f"{ISSUER}/") for link in links)
 
 
 @pytest.mark.requirement("LOG-17", proves="holds")

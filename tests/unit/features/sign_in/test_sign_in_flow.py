@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -34,6 +34,7 @@ async def test_a_form_without_its_token_is_forbidden_and_nothing_is_counted(hous
     login = await house.opened()
     stranger = house.client("other")
     elsewhere = await house.opened(client=stranger)
+    counted = dict(house.store.rows.attempts)
     token = hidden(login, "csrf_token")
     path = f"/login?{urlencode({'csrf_token': token})}" if case == "query" else "/login"
     changed = {
@@ -49,7 +50,7 @@ async def test_a_form_without_its_token_is_forbidden_and_nothing_is_counted(hous
     assert house.last_detail == "form token"
     assert house.passwords.asked == []
     assert signed_in_sessions(house) == []
-    assert house.store.rows.attempts == {}
+    assert house.store.rows.attempts == counted
 
 
 @pytest.mark.requirement("LOG-15", proves="refused")
@@ -241,7 +242,28 @@ async def test_a_cookie_that_was_planted_before_the_login_is_worth_nothing_after
     login = await house.opened()
     consent = page(await house.sign_in(house.agent.browser, login))
     assert consent.has("consent-approve")
-    assert page(await attacker.open(consent.url)).has("login-submit")
+    for url in (login.url, consent.url, f"{ISSUER}/logout?{urlsplit(login.url).query}"):
+        assert page(await attacker.open(url)).error == "invalid_request_uri"
+    planted = cookie_of(attacker)
+    await attacker.open(house.agent.authorization_url(await house.agent.push()))
+    assert cookie_of(attacker) != planted
+
+
+async def test_an_id_that_we_never_gave_is_nobodys(house: House) -> None:
+    plant(house.agent.browser, "A" * 43)
+    await house.opened()
+    assert cookie_of(house.agent.browser) != "A" * 43
+
+
+async def test_a_browser_that_nobody_signed_in_with_is_forgotten_after_a_working_day(house: House) -> None:
+    await house.opened()
+    first = cookie_of(house.agent.browser)
+    house.clock.advance(timedelta(hours=8) - timedelta(seconds=1))
+    await house.opened()
+    assert cookie_of(house.agent.browser) == first
+    house.clock.advance(1)
+    await house.opened()
+    assert cookie_of(house.agent.browser) != first
 
 
 async def test_the_session_that_a_new_login_replaces_is_dead(house: House) -> None:

@@ -35,7 +35,7 @@ FACTS = SignInFacts(
     password_matches=True,
     client_id="agent",
     browser="b" * 64,
-    replaces=None,
+    retires=None,
     form=TakeOnce(namespace="form", digest=b"f", until=NOW + 600),
 )
 
@@ -173,10 +173,11 @@ def test_a_success_uses_the_form_and_forgets_the_attempts() -> None:
 
 
 def test_a_success_ends_the_session_that_it_replaces() -> None:
-    decision = success(replace(FACTS, replaces=b"old"))
+    old = Spend(kind=HandleKind.SESSION, digest=b"old")
+    decision = success(replace(FACTS, retires=old))
     assert kinds(decision.effects) == [TakeOnce, Require, Spend, Keep, Forget, Record]
     ends = decision.effects[2]
-    assert ends == Spend(kind=HandleKind.SESSION, digest=b"old")
+    assert ends == old
     assert isinstance(decision.lost[ends].error, FormUsed)
 
 
