@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
-from fapi_as.kernel.messages import EndpointRequest
+from collections.abc import Awaitable, Callable
+
+from fapi_as.kernel.door import Refused, settle
+from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.kernel.seam import Context
 from fapi_as.protocol import client_assertion
 from fapi_as.protocol.client import AuthenticatedClient
-from fapi_as.protocol.errors import InvalidClient, InvalidRequest
-from fapi_as.protocol.parameters import Parameters
+from fapi_as.protocol.decisions import recorded_refusal
+from fapi_as.protocol.errors import InvalidClient, InvalidRequest, ProtocolError, StorageUnavailable
+from fapi_as.protocol.parameters import Parameters, parse_form
 from rs_kit.protocol.http import single
+
+Serve = Callable[[Context, EndpointRequest, AuthenticatedClient, Parameters], Awaitable[Json]]
+
+
+async def serve_client(context: Context, request: EndpointRequest, serve: Serve) -> Json:
+    """Read the form, authenticate, and let `serve` answer; a refusal of a known client is a fact that names it.
+
+    Raises:
+        ProtocolError: the refusal before authentication.
+        Refused: the refusal after it.
+        StorageUnavailable: nothing was changed.
+    """
+    if request.query_string:
+        raise InvalidRequest("parameters in the URL", "parameters belong in the body")  # OA-EP-3, RFC 9126 §2.1
+    parameters = parse_form(single(request.headers, b"content-type"), request.body)
+    client = await authenticate_client(context, request, parameters)
+    client_id = client.registered.client_id
+    try:
+        try:
+            return await serve(context, request, client, parameters)
+        except StorageUnavailable:
+            raise
+        except ProtocolError as error:
+            await settle(context, request, recorded_refusal(error, client_id=client_id))
+            raise  # unreachable: settling a refusal always raises
+    except Refused as refused:
+        if isinstance(refused.error, InvalidClient):  # an assertion that was spent already is a failure, too
+            context.failed_authentications.count(client_id, request)
+        raise
 
 
 async def authenticate_client(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fapi_as.kernel.client_authentication import authenticate_client
+from fapi_as.kernel.client_authentication import serve_client
 from fapi_as.kernel.door import settle
 from fapi_as.kernel.issuance import issue
 from fapi_as.kernel.messages import EndpointRequest, Json
@@ -10,17 +10,13 @@ from fapi_as.kernel.seam import AnyGrant, Context, Endpoint, Face, TokenRequest
 from fapi_as.kernel.sender_constraint import nonce_headers, required_proof
 from fapi_as.kernel.spending import Authenticated, authenticated
 from fapi_as.protocol.client import AuthenticatedClient
-from fapi_as.protocol.decisions import Refuse, recorded_refusal
+from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.errors import (
     InvalidAuthorizationDetails,
-    InvalidRequest,
-    ProtocolError,
-    StorageUnavailable,
     UnauthorizedClient,
     UnsupportedGrantType,
 )
-from fapi_as.protocol.parameters import Parameters, parse_form
-from rs_kit.protocol.http import single
+from fapi_as.protocol.parameters import Parameters
 
 
 async def token(context: Context, request: EndpointRequest) -> Json:
@@ -29,17 +25,7 @@ async def token(context: Context, request: EndpointRequest) -> Json:
     Raises:
         ProtocolError: the refusal; nothing was spent unless the decision said so.
     """
-    if request.query_string:
-        raise InvalidRequest("parameters in the URL", "parameters belong in the body")  # OA-EP-3
-    parameters = parse_form(single(request.headers, b"content-type"), request.body)
-    client = await authenticate_client(context, request, parameters)
-    try:
-        return await _grant(context, request, client, parameters)
-    except StorageUnavailable:
-        raise
-    except ProtocolError as error:
-        await settle(context, request, recorded_refusal(error, client_id=client.registered.client_id))
-        raise
+    return await serve_client(context, request, _grant)
 
 
 async def _grant(

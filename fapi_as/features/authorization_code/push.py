@@ -6,7 +6,7 @@ import hashlib
 from typing import Final
 
 from fapi_as.features.authorization_code.rules import asked_resources, validate_push
-from fapi_as.kernel.client_authentication import authenticate_client
+from fapi_as.kernel.client_authentication import serve_client
 from fapi_as.kernel.door import settle
 from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.kernel.seam import Context, Endpoint, Face
@@ -15,21 +15,17 @@ from fapi_as.kernel.spending import authenticated
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
 from fapi_as.protocol.client import AuthenticatedClient
-from fapi_as.protocol.decisions import Refuse, recorded_refusal
+from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import Attempt, HandleKind, Keep, Record
 from fapi_as.protocol.errors import (
-    InvalidRequest,
     InvalidTarget,
-    ProtocolError,
-    StorageUnavailable,
     TooManyRequests,
 )
 from fapi_as.protocol.handles import REQUEST_URI_PREFIX, digest_of
-from fapi_as.protocol.parameters import Parameters, parse_form
+from fapi_as.protocol.parameters import Parameters
 from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.profile import PUSHED_REQUESTS_LIMIT
 from fapi_as.protocol.resource import RegisteredResource
-from rs_kit.protocol.http import single
 
 _CREATED: Final = 201  # RFC 9126 §2.2
 
@@ -40,17 +36,7 @@ async def push(context: Context, request: EndpointRequest) -> Json:
     Raises:
         ProtocolError: the refusal; nothing was kept.
     """
-    if request.query_string:
-        raise InvalidRequest("parameters in the URL", "parameters belong in the body")
-    parameters = parse_form(single(request.headers, b"content-type"), request.body)
-    client = await authenticate_client(context, request, parameters)
-    try:
-        return await _push(context, request, client, parameters)
-    except StorageUnavailable:
-        raise
-    except ProtocolError as error:
-        await settle(context, request, recorded_refusal(error, client_id=client.registered.client_id))
-        raise
+    return await serve_client(context, request, _push)
 
 
 async def _push(
