@@ -1,0 +1,149 @@
+"""What the authorization server should answer, said a second time: state in plain values, one method per request.
+
+Each method gives the wire code that the peer must see ("ok" where it gets what it asked for) and changes the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+REQUEST_URI, INTERACTION, CODE = 90, 600, 60  # seconds
+SESSION, IDLE, NOTED, REFRESH = 8 * 3600, 900, 60, 30 * 86_400
+ATTEMPTS, WINDOW = 5, 900
+OK: Final = "ok"
+
+
+@dataclass(eq=False)
+class Request:
+    """A pushed request; `told` is what only its client knows of it."""
+
+    client: str
+    resource: str
+    at: int
+    told: Any
+    complete: bool = False
+
+
+@dataclass(eq=False)
+class Tab:
+    """A page of ours in one browser: which interaction it is about and with which cookie it was made."""
+
+    request: Request
+    browser: str
+    at: int
+    page: Any
+    cookie: str | None
+
+
+@dataclass(eq=False)
+class Grant:
+    """What the person allowed, with its code."""
+
+    request: Request
+    user_version: int
+    at: int
+    code: str
+    sets: int = 0  # of tokens that the code brought
+    ended: bool = False
+
+
+@dataclass(eq=False)
+class RefreshToken:
+    grant: Grant
+    at: int
+    value: str
+
+
+@dataclass
+class Session:
+    user_version: int
+    ends_at: int
+    idle_until: int
+
+
+@dataclass
+class Model:
+    now: int
+    clients: set[str]
+    resources: set[str]
+    user_version: int = 1
+    user_enabled: bool = True
+    attempts: list[int] = field(default_factory=list)
+    sessions: dict[str, Session] = field(default_factory=dict)
+
+    def push(self, client: str, resource: str) -> str:
+        if client not in self.clients:
+            return "invalid_client"
+        return OK if resource in self.resources else "invalid_target"
+
+    def open(self, request: Request) -> str:
+        if request.complete or self.now >= request.at + REQUEST_URI:
+            return "invalid_request_uri"
+        return self._standing(request)
+
+    def _standing(self, request: Request) -> str:
+        if request.client not in self.clients:
+            return "unauthorized_client"
+        if request.resource not in self.resources:
+            request.complete = True  # the client is told, once
+            return "invalid_target"
+        return OK
+
+    def look(self, tab: Tab, browser: str) -> str:
+        if browser != tab.browser or tab.request.complete or self.now >= tab.at + INTERACTION:
+            return "invalid_request_uri"
+        return self._standing(tab.request)
+
+    def submit(self, tab: Tab, browser: str, cookie: str | None) -> str:
+        answer = self.look(tab, browser)
+        return "invalid_request" if answer == OK and cookie != tab.cookie else answer
+
+    def sign_in(self, browser: str, *, right: bool) -> str:
+        self.attempts = [at for at in self.attempts if at > self.now - WINDOW]
+        if len(self.attempts) >= ATTEMPTS:
+            return "invalid_request"
+        self.attempts.append(self.now)
+        if not right or not self.user_enabled:
+            return "access_denied"
+        self.attempts.clear()
+        self.sessions[browser] = Session(self.user_version, self.now + SESSION, self.now + IDLE)
+        return OK
+
+    def is_signed_in(self, browser: str) -> bool:
+        session = self.sessions.get(browser)
+        live = session is not None and self.user_enabled and session.user_version == self.user_version
+        return live and self.now < min(session.ends_at, session.idle_until)
+
+    def note_activity(self, browser: str, *, at_least: int = 0) -> None:
+        session = self.sessions[browser]
+        until = min(self.now + IDLE, session.ends_at)
+        if until - session.idle_until >= at_least:
+            session.idle_until = until
+
+    def _still_allowed(self, grant: Grant) -> str:
+        if not self.user_enabled or grant.user_version != self.user_version:
+            return "invalid_grant"
+        return OK if grant.request.resource in self.resources else "invalid_target"
+
+    def redeem(self, grant: Grant, client: str, lie: str | None) -> str:
+        if client not in self.clients:
+            return "invalid_client"
+        if client != grant.request.client or lie == "verifier":
+            return "invalid_grant"
+        if lie == "key":
+            return "invalid_dpop_proof"
+        if grant.sets:
+            grant.ended = True  # somebody else has the code
+        if grant.sets or self.now >= grant.at + CODE:
+            return "invalid_grant"
+        answer = self._still_allowed(grant)
+        grant.sets += answer == OK
+        return answer
+
+    def refresh(self, token: RefreshToken, client: str) -> str:
+        if client not in self.clients:
+            return "invalid_client"
+        if client != token.grant.request.client or token.grant.ended or self.now >= token.at + REFRESH:
+            return "invalid_grant"
+        return self._still_allowed(token.grant)
