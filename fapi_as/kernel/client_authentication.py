@@ -63,8 +63,8 @@ async def authenticate_client(
         failed.require_room(claimed, request)  # before any signature
         return client_assertion.authenticate(presented, client, issuer=context.policy.issuer, now=request.now)
     except InvalidClient:
-        failed.require_room(claimed or "", request)
         failed.count(claimed or "", request)
+        failed.require_room(claimed or "", request)  # the first failure above the limit is told so, too
         raise
 
 

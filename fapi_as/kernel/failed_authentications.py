@@ -34,17 +34,17 @@ class FailedAuthentications:
         self._failures: dict[bytes, _Failures] = {}
 
     def require_room(self, client_id: str, request: EndpointRequest) -> None:
-        """Let nobody go on who failed too often, whatever the request brings this time.
+        """Let nobody go on who failed more often than the limit, whatever the request brings this time.
 
         Raises:
-            TooManyRequests: the limit was reached within this window.
+            TooManyRequests: until the window is over.
         """
         if not self._failures:
             return
         failures = self._failures.get(_pair(client_id, request.source))
         if failures is None or not _is_open(failures, request.now):
             return
-        if failures.times >= FAILED_AUTHENTICATIONS_LIMIT:
+        if failures.times > FAILED_AUTHENTICATIONS_LIMIT:
             raise TooManyRequests("failed client authentications")
 
     def count(self, client_id: str, request: EndpointRequest) -> None:

@@ -105,7 +105,8 @@ def parse_set(document: object) -> tuple[PublicJwk, ...]:
     """The signature keys of a set that somebody registers; keys for other uses are passed over (RFC 7517 §5).
 
     Raises:
-        InvalidJwk: no set, too large, a repeated kid, nothing that verifies, or a bad key (DCR-09).
+        InvalidJwk: no set, too large, nothing that verifies, a bad key, or two keys that kid and algorithm do not
+            tell apart (DCR-09); one kid for keys of different algorithms is fine (FAPI2-JWKS-4).
     """
     entries = _entries(document)
     if any(not _PRIVATE_MEMBERS.isdisjoint(members) for members in entries):  # whatever the entry is for
@@ -113,8 +114,8 @@ def parse_set(document: object) -> tuple[PublicJwk, ...]:
     keys = tuple(parse_public(members) for members in entries if _is_for_signatures(members))
     if not keys:
         raise InvalidJwk("no signature key")
-    kids = [key.kid for key in keys if key.kid is not None]
-    if len(set(kids)) != len(kids):
+    names = [(key.kid, key.algorithm) for key in keys if key.kid is not None]
+    if len(set(names)) != len(names):
         raise InvalidJwk("a kid is repeated")
     return keys
 

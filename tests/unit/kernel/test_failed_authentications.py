@@ -10,6 +10,8 @@ from fapi_as.protocol.errors import TooManyRequests
 from fapi_as.protocol.profile import FAILED_AUTHENTICATIONS_LIMIT
 from tests.support.fakes import NOW
 
+TOO_MANY = FAILED_AUTHENTICATIONS_LIMIT + 1
+
 
 def at(now: int = NOW, source: str = "192.0.2.1") -> EndpointRequest:
     return EndpointRequest(method="POST", path="/token", now=now, correlation_id="c", source=source)
@@ -35,7 +37,7 @@ def failed() -> FailedAuthentications:
 
 def test_there_is_room_up_to_the_limit_and_again_after_the_window(failed: FailedAuthentications) -> None:
     assert not is_full(failed)
-    fail(failed, FAILED_AUTHENTICATIONS_LIMIT - 1)
+    fail(failed, FAILED_AUTHENTICATIONS_LIMIT)
     assert not is_full(failed)
     fail(failed, 1)
     assert is_full(failed)
@@ -46,26 +48,26 @@ def test_there_is_room_up_to_the_limit_and_again_after_the_window(failed: Failed
 
 
 def test_another_source_and_another_name_are_not_concerned(failed: FailedAuthentications) -> None:
-    fail(failed, FAILED_AUTHENTICATIONS_LIMIT)
+    fail(failed, TOO_MANY)
     assert not is_full(failed, request=at(source="192.0.2.2"))
     assert not is_full(failed, "agent1")
 
 
 def test_one_ipv6_site_is_one_source(failed: FailedAuthentications) -> None:
-    for n in range(FAILED_AUTHENTICATIONS_LIMIT):
+    for n in range(TOO_MANY):
         failed.count("agent", at(source=f"2001:db8::{n:x}"))
     assert is_full(failed, request=at(source="2001:db8::ffff"))
     assert not is_full(failed, request=at(source="2001:db8:0:1::1"))
 
 
 def test_a_name_and_a_source_cannot_be_spelt_as_another_pair(failed: FailedAuthentications) -> None:
-    fail(failed, FAILED_AUTHENTICATIONS_LIMIT, "agent1", at(source="92.0.2.1"))
+    fail(failed, TOO_MANY, "agent1", at(source="92.0.2.1"))
     assert not is_full(failed, "agent", at(source="192.0.2.1"))
 
 
 @pytest.mark.parametrize("name", ["", "\ud800", "a" * 8000, "nul\0"])
 def test_any_name_is_counted(failed: FailedAuthentications, name: str) -> None:
-    fail(failed, FAILED_AUTHENTICATIONS_LIMIT, name)
+    fail(failed, TOO_MANY, name)
     assert is_full(failed, name)
 
 
@@ -74,12 +76,12 @@ def test_however_many_names_fail_only_some_are_kept(failed: FailedAuthentication
     for n in range(1_000):
         small.count(f"nobody {n}", at())
     assert len(small) == 10
-    fail(failed, FAILED_AUTHENTICATIONS_LIMIT)
+    fail(failed, TOO_MANY)
     for n in range(10_000):
         failed.count(f"nobody {n}", at())
     assert is_full(failed)  # thousands of other names do not buy new attempts
 
 
 def test_a_clock_that_was_set_back_locks_nobody_out(failed: FailedAuthentications) -> None:
-    fail(failed, FAILED_AUTHENTICATIONS_LIMIT)
+    fail(failed, TOO_MANY)
     assert not is_full(failed, request=at(NOW - 120))

@@ -246,7 +246,7 @@ def test_public_keys_of_the_three_algorithms_are_registered() -> None:
         {"keys": [_ec_jwk(x="AQAB")]},
         {"keys": [_ec_jwk(alg="RS256")]},
         {"keys": [_ec_jwk(use="enc")]},
-        {"keys": [_ec_jwk(kid="a"), _ed_jwk(kid="a")]},
+        {"keys": [_ec_jwk(kid="a"), _ec_jwk(kid="a")]},
         {"keys": [_ec_jwk(kid=str(number)) for number in range(11)]},
         {"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]},
         {"keys": [{"kty": "RSA", "n": _b64(2**2047 + 1, 256), "e": "AQ"}]},

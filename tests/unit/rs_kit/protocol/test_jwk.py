@@ -276,12 +276,17 @@ def test_a_registered_set_passes_over_keys_for_other_uses() -> None:
     assert [key.kid for key in keys] == ["a", "b"]
 
 
+def test_keys_of_different_algorithms_may_share_a_kid() -> None:
+    keys = jwk.parse_set({"keys": [EC.jwk(kid="a"), ED.jwk(kid="a"), RSA.jwk(kid="a")]})
+    assert [key.algorithm for key in keys] == ["ES256", "Ed25519", "PS256"]
+
+
 @pytest.mark.parametrize(
     "keys",
     [
         [],
         [EC.jwk(use="enc")],
-        [EC.jwk(kid="a"), ED.jwk(kid="a")],
+        [EC.jwk(kid="a"), EC.jwk(kid="a")],
         [EC.jwk(), _rsa(N >> 1024 | 1)],
         [EC.jwk(), {"kty": "oct", "k": "AAAA"}],
         [EC.jwk(), 1],
