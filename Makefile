@@ -11,7 +11,7 @@ READY := $(VENV)/.linked
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 T ?=
 
-.PHONY: help demo dev test check fmt cov trace bench lock clean
+.PHONY: help demo dev test check fmt cov trace bench load lock clean
 .PHONY: check-ruff check-format check-mypy check-imports
 
 help: ## this list
@@ -71,6 +71,9 @@ trace: $(READY) ## docs/traceability.md from the marks of the tests; fails on a 
 
 bench: $(READY) ## our figures beside the raw cost of the same cryptography; build/bench.json
 	@$(PY) -m tests.bench
+
+load: $(READY) ## races of 20 rounds, and good requests among 1,700 slow connections for a minute
+	@LOAD=full $(PY) -m pytest -q -s tests/system/test_races_across_workers.py tests/system/test_slow_peers.py
 
 lock: $(READY) ## resolve the dependencies anew into .ci/requirements.lock
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-header \

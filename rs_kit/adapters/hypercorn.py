@@ -10,10 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import ssl
+import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, cast
 
 from hypercorn.app_wrappers import ASGIWrapper
@@ -32,6 +36,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Application = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
+_OWN_DESCRIPTORS: Final = 128  # the database, logs, sockets that listen, handshakes that have just begun
 _SWEEP_SECONDS: Final = 0.5
 _LAST_ACCEPTS_SECONDS: Final = 0.02
 _REQUESTS_PER_CONNECTION: Final = 1_000_000
@@ -44,6 +49,8 @@ class ListenerConfig:
     """Where to listen, with which certificate, and what a peer may take of our time and memory.
 
     `port` 0 picks a free one. `ssl_context` wins over the two files; with neither, the listener speaks plain HTTP.
+    No single address may hold all connections (`connections_per_source`), and never so many are held that the process
+    has no descriptor left for its own files.
     """
 
     host: str = "127.0.0.1"
@@ -54,6 +61,7 @@ class ListenerConfig:
     reuse_port: bool = False
     backlog: int = 1024
     connection_limit: int = 4096
+    connections_per_source: int = 2048
     body_bytes: int = 4 * 1024 * 1024
     head_seconds: float = 10.0
     body_seconds: float = 15.0
@@ -78,6 +86,8 @@ class Listener:
         self._loop = loop
         self._tasks = ApplicationTasks(loop, _logger)
         self._connections: set[asyncio.Task[None]] = set()
+        self._of_source: Counter[str] = Counter()
+        self._limit = min(config.connection_limit, _descriptors() - _OWN_DESCRIPTORS)
         self._sweeper: asyncio.TimerHandle | None = None
         limits = Limits(
             head_seconds=config.head_seconds,
@@ -91,13 +101,21 @@ class Listener:
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one more connection."""
-        if len(self._connections) >= self._config.connection_limit:
+        source = str((writer.get_extra_info("peername") or ("",))[0])
+        if len(self._connections) >= self._limit or self._of_source[source] >= self._config.connections_per_source:
             writer.transport.abort()
             return
         task = self._loop.create_task(Connection(self.shared, reader, writer).run())
         self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        self._of_source[source] += 1
+        task.add_done_callback(partial(self._forget, source))
         self._watch()
+
+    def _forget(self, source: str, task: asyncio.Task[None]) -> None:
+        self._connections.discard(task)
+        self._of_source[source] -= 1
+        if not self._of_source[source]:
+            del self._of_source[source]
 
     def sweep(self) -> None:
         """End every connection that is past its deadline: one timer for all instead of one per request."""
@@ -134,6 +152,11 @@ class Listener:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+
+
+def _descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _hypercorn_config() -> Config:

@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.support.fixed_texts import is_fixed, sentences
 
 CONTROL_SECONDS: Final = 1.0
+REFUSALS_TOLD: Final = 100  # product.md: before authentication, one fact each up to a budget per source and minute
 _SECRET_FIELDS: Final = ("client_assertion", "code", "code_verifier", "refresh_token", "access_token")
 _SHORTEST_SECRET: Final = 20  # what is shorter was never drawn by a party of ours
 _SEARCHED_SECRETS: Final = 500  # in order of the alphabet, which is chance
@@ -130,10 +131,6 @@ class Watched:
         """Files in which no secret may lie, by name."""
         yield from ()
 
-    def excused(self, exchange: Exchange) -> bool:
-        """Whether the budget of its source says that this refusal has no fact of its own."""
-        return False
-
     def control(self) -> None:
         """Succeed at an ordinary request, or raise."""
         raise NotImplementedError
@@ -177,7 +174,7 @@ class Oracles:
         """
         for key, watched in self.watched.items():
             facts = watched.facts()
-            for problem in judge_facts(self.exchanges[key], facts, watched):
+            for problem in judge_facts(self.exchanges[key], facts):
                 self.accuse(problem)
             kept = [("a log", "\n".join(self.records)), ("a fact", "\n".join(fact.text for fact in facts))]
             for name, content in [*watched.kept(), *((name, text.encode()) for name, text in kept)]:
@@ -209,8 +206,9 @@ def judge_answer(exchange: Exchange, redirects: set[str], secrets: set[str]) -> 
         yield f"(g) {where}: {told[0]} says {told[1]!r}" + ("" if told[0] in sentences() else ", an unknown code")
 
 
-def judge_facts(exchanges: Sequence[Exchange], facts: Sequence[Fact], watched: Watched) -> Iterator[str]:
-    """(d): one fact with a reason for each refusal that was answered."""
+def judge_facts(exchanges: Sequence[Exchange], facts: Sequence[Fact]) -> Iterator[str]:
+    """(d): one fact with a reason for each refusal that was answered, as long as the budget of a source lasts."""
+    spent = sum(fact.error is not None for fact in facts) >= REFUSALS_TOLD
     by_request: dict[str, list[Fact]] = {}
     for fact in facts:
         if fact.error is not None:
@@ -221,7 +219,7 @@ def judge_facts(exchanges: Sequence[Exchange], facts: Sequence[Fact], watched: W
         if not exchange.is_refusal or exchange.status in _UNRECORDED or exchange.correlation_id is None:
             continue
         count = len(by_request.get(exchange.correlation_id, ()))
-        if count > 1 or (count == 0 and not watched.excused(exchange)):
+        if count > 1 or (count == 0 and not spent):
             yield f"(d) {exchange.method} {exchange.path} → {exchange.status}: {count} facts of a refusal"
 
 

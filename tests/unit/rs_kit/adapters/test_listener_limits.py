@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
@@ -205,6 +206,36 @@ async def test_connections_over_the_limit_are_closed_at_once_and_the_others_serv
             assert await late.read() == b""
         writer.write(request("GET", "/", "Connection: close"))
         assert (await rest(reader))[0].status == 200
+        late_writer.close()
+        writer.close()
+
+
+@pytest.mark.attack("HTT-16")
+async def test_one_address_may_not_hold_all_connections_and_gets_them_back() -> None:
+    async with listening(Echo(), connections_per_source=1) as server:
+        _, writer = await server.connect()
+        late, late_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        with contextlib.suppress(ConnectionResetError):
+            assert await late.read() == b""
+        reader, other = await asyncio.open_connection("127.0.0.1", server.port, local_addr=("127.0.0.9", 0))
+        other.write(request("GET", "/", "Connection: close"))
+        assert (await rest(reader))[0].status == 200
+        writer.close()
+        await reached(lambda: not server.listener.shared.connections)
+        reader, again = await server.connect()
+        again.write(request("GET", "/", "Connection: close"))
+        assert (await rest(reader))[0].status == 200
+        for left in (late_writer, other, again):
+            left.close()
+
+
+async def test_connections_never_take_the_last_descriptors_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (129, 129))
+    async with listening(Echo()) as server:
+        _, writer = await server.connect()
+        late, late_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        with contextlib.suppress(ConnectionResetError):
+            assert await late.read() == b""
         late_writer.close()
         writer.close()
 
