@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Final, TypeVar
 
 from fapi_as.kernel.messages import Answer, EndpointRequest, EndpointResponse, Json, Page, SeeOther
@@ -31,6 +33,7 @@ _encode: Final = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps wo
 _JSON: Final = (b"content-type", b"application/json")
 _NO_STORE: Final = (b"cache-control", b"no-cache, no-store")  # RFC 6749 §5.1, RFC 9126 §2.2
 _NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
+_OF_CONTENT: Final = frozenset({b"content-type", b"content-length"})
 _ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")  # MD-6: public documents only
 _RETRY_AFTER_SECONDS: Final = {StorageUnavailable: b"2", TooManyRequests: b"60"}
 
@@ -99,7 +102,9 @@ async def _rendered(
         outcome = SeeOther(location=outcome.location(context.policy.issuer))
     if isinstance(outcome, ProtocolError):
         return outcome
-    return _render_json(outcome) if isinstance(outcome, Json) else render_page(outcome, request)
+    if isinstance(outcome, Json):
+        return _render_document(outcome, request) if outcome.public else _render_json(outcome)
+    return render_page(outcome, request)
 
 
 async def _record(context: Context, request: EndpointRequest, error: ProtocolError) -> ProtocolError:
@@ -139,6 +144,18 @@ def _render_json(answer_: Json) -> EndpointResponse:
         headers.append(_ANY_ORIGIN)
     headers.extend((name.encode("ascii").lower(), value.encode("ascii")) for name, value in answer_.headers)
     return EndpointResponse(status=answer_.status, headers=tuple(headers), body=body)
+
+
+def _render_document(answer_: Json, request: EndpointRequest) -> EndpointResponse:
+    """A public document with its validator; a peer that has this very one gets no second copy (RFC 9110 §13.1.2)."""
+    response = _render_json(answer_)
+    entity_tag = b'"%b"' % hashlib.sha256(response.body).hexdigest()[:32].encode("ascii")
+    headers = (*response.headers, (b"etag", entity_tag))
+    offered = {tag.strip() for name, value in request.headers if name == b"if-none-match" for tag in value.split(b",")}
+    if offered.isdisjoint({entity_tag, b"W/" + entity_tag, b"*"}):
+        return EndpointResponse(status=response.status, headers=headers, body=response.body)
+    kept = tuple(pair for pair in headers if pair[0] not in _OF_CONTENT)
+    return EndpointResponse(status=HTTPStatus.NOT_MODIFIED, headers=kept, body=b"")
 
 
 def _render_error(

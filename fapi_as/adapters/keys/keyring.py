@@ -24,7 +24,8 @@ from fapi_as.ports import Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import SIGNING_KEY_KEPT_AFTER_USE, SIGNING_KEY_PUBLISHED_BEFORE_USE
-from rs_kit.protocol import jws
+from rs_kit.protocol import jwk, jws
+from rs_kit.protocol.errors import InvalidJwk
 
 _RSA_BITS: Final = 3072
 _RSA_EXPONENT: Final = 65537
@@ -171,7 +172,13 @@ class Keyring:
         private_key = load_der_private_key(der, password=None)
         if not isinstance(private_key, jws.PrivateKey):
             raise NoSigningKey(f"signing key {key.kid} is of a kind that does not sign here")
-        return jws.SigningKey.from_private_key(private_key, alg=key.alg, kid=key.kid)
+        try:
+            signing_key = jws.SigningKey.from_private_key(private_key, alg=key.alg, kid=key.kid)
+        except InvalidJwk as error:
+            raise UnusableSealingKey(f"signing key {key.kid} may not sign here: {error.detail}") from None
+        if signing_key.public_jwk() != key.public_jwk:
+            raise UnusableSealingKey(f"signing key {key.kid} is published as another key than it is")
+        return signing_key
 
 
 class KeyringSigner:
@@ -218,12 +225,20 @@ class KeyringSigner:
         known = self._active
         if active is None or known is None or known.kid != active.kid:
             self._active = None if active is None else self._unseal(self._tenant, active)
-        self._published = tuple(key.public_jwk for key in keys if _state(key, keys, now) is not None)
+        self._published = tuple(_public_members(key) for key in keys if _state(key, keys, now) is not None)
         self._valid_from, self._valid_until = now, min((at for at in _turning_points(keys) if at > now), default=_NEVER)
         self._epoch = epoch
 
 
 _Unseal = Callable[[str, StoredSigningKey], jws.SigningKey]
+
+
+def _public_members(key: StoredSigningKey) -> dict[str, str]:
+    """Read and written anew: whatever lies in the table, only public members of keys that verify get out (JOSE-30)."""
+    try:
+        return jwk.parse_public(key.public_jwk).to_jwk()
+    except InvalidJwk as error:
+        raise UnusableSealingKey(f"signing key {key.kid} must not be published: {error.detail}") from None
 
 
 def _turning_points(keys: Iterable[StoredSigningKey]) -> Iterator[int]:
