@@ -14,6 +14,7 @@ from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.kernel.sender_constraint import nonce_headers
 from fapi_as.protocol.authorization_response import AuthorizationFailed
 from fapi_as.protocol.decisions import Decision, Refuse, recorded_refusal
+from fapi_as.protocol.effects import Record
 from fapi_as.protocol.errors import (
     InvalidClient,
     MethodNotAllowed,
@@ -51,11 +52,13 @@ async def settle(context: Context, request: EndpointRequest, decision: Decision)
 
     Raises:
         Refused: the decision that came true is a refusal.
+        ProtocolError: it is one without a fact: whoever knows the client adds it, or the door within its budget.
         StorageUnavailable: nothing was changed.
     """
     outcome = await context.store.commit(decision, request.stamp)
     if isinstance(outcome, Refuse):
-        raise Refused(outcome)
+        is_told = any(isinstance(effect, Record) for effect in outcome.effects)
+        raise Refused(outcome) if is_told else outcome.error
 
 
 async def answer(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -32,10 +31,10 @@ from fapi_as.protocol.profile import (
     SIGN_IN_ATTEMPTS_PER_SOURCE,
     SIGN_IN_SOURCE_WINDOW,
 )
+from fapi_as.protocol.source import site_of
 from fapi_as.protocol.user import RegisteredUser
 
 _USERNAME_LIMIT: Final = 256  # characters
-_IPV6_SITE_BITS: Final = 64  # whoever has one address of a site has them all
 
 
 class WrongCredentials(ProtocolError):
@@ -76,7 +75,7 @@ def count_attempt(typed: TypedCredentials, source: str, client_id: str) -> Issue
     The source counts even when the account is refused; the account is a name, whether it exists or not.
     """
     of_source = Attempt(
-        bucket=_bucket("source", _site(source)),
+        bucket=_bucket("source", site_of(source)),
         limit=SIGN_IN_ATTEMPTS_PER_SOURCE,
         window_seconds=seconds(SIGN_IN_SOURCE_WINDOW),
     )
@@ -85,7 +84,8 @@ def count_attempt(typed: TypedCredentials, source: str, client_id: str) -> Issue
         limit=SIGN_IN_ATTEMPTS_PER_ACCOUNT,
         window_seconds=seconds(SIGN_IN_ACCOUNT_WINDOW),
     )
-    source_refused = recorded_refusal(TooManyRequests("attempts of this source"), client_id=client_id)
+    # without a fact of its own: the source is a stranger, and the door tells of it within its budget
+    source_refused = Refuse(error=TooManyRequests("attempts of this source"))
     account_refused = recorded_refusal(TooManyRequests("attempts at this account"), of_source, client_id=client_id)
     fact = AuditFact(event=AuditEvent.SIGN_IN_ATTEMPTED, client_id=client_id)
     return Issue(
@@ -106,18 +106,6 @@ def account_bucket(username: str) -> bytes:
 
 def _bucket(kind: str, name: str) -> bytes:
     return hashlib.sha256(f"sign_in:{kind}:{name}".encode()).digest()
-
-
-def _site(source: str) -> str:
-    try:
-        address = ipaddress.ip_address(source)
-    except ValueError:
-        return source
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((int(address), _IPV6_SITE_BITS), strict=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,11 @@ from fapi_as.adapters.keys import Keyring, KeyState, Sealing, UnusableSealingKey
 from fapi_as.adapters.store import Database, Operators, UnusableDatabase
 from fapi_as.adapters.tls.dev_certificates import ensure_dev_certificates
 from fapi_as.adapters.web.asgi import Application
-from fapi_as.protocol.audit_events import Stamp
+from fapi_as.protocol.audit_events import AuditEvent, Stamp
+from fapi_as.protocol.errors import StorageUnavailable
+from fapi_as.protocol.profile import REFUSALS_TOLD_PER_SOURCE
 from fapi_as.settings import ConfigurationError, Settings, load
+from tests.support.asgi_peer import call
 from tests.support.fakes import NOW, FrozenClock
 
 STAMP = Stamp(at=NOW, correlation_id="start", endpoint="fapi-as serve", source="uid:0")
@@ -184,6 +187,39 @@ async def test_a_worker_serves_the_metadata_of_the_settings_and_ends_cleanly(
         assert (status, metadata["issuer"]) == (200, "https://as.example")
         status, jwks = await _get(made, "/jwks")
         assert (status, len(jwks["keys"])) == (200, 1)
+
+
+@pytest.mark.usefixtures("_logging_restored")
+async def test_a_worker_that_ends_writes_what_it_has_counted(settings: Settings) -> None:
+    bootstrap.prepare(settings, STAMP)
+    made = bootstrap.worker(settings.model_dump_json())
+    sent = 2 * REFUSALS_TOLD_PER_SOURCE + 5  # more than two budgets, in case a minute ends in between
+    async with _Lifespan(made):
+        for _ in range(sent):
+            assert (await call(made, "POST", "/token", source="203.0.113.9")).status == 400
+    facts = Operators.open(settings.database.url, "default").audit(limit=1000)
+    told = [row for row in facts if row.fact.event is AuditEvent.REFUSED]
+    counting = [row for row in facts if row.fact.event is AuditEvent.REFUSALS_COUNTED]
+    assert len(told) + sum(int((row.fact.detail or "").split(" ")[0]) for row in counting) == sent
+    assert {row.stamp.source for row in counting} == {"203.0.113.9"}
+
+
+async def test_counts_that_cannot_be_written_at_the_end_are_told_to_the_log(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def full(_: int) -> None:
+        raise StorageUnavailable("disk full")
+
+    sealing = _sealing(settings)
+    bootstrap.prepare(settings, STAMP)
+    database = Database.open(settings.database.url, sealing=sealing)
+    chores = bootstrap.Chores(
+        settings=settings, sealing=sealing, database=database, holder="this worker", write_counts=full
+    )
+    with caplog.at_level(logging.ERROR, logger="fapi_as.chores"):
+        await chores.end(FrozenClock())
+    await database.close()
+    assert [record.message for record in caplog.records] == ["counts of refusals are lost"]
 
 
 def test_settings_reach_the_workers_as_they_are(settings: Settings) -> None:

@@ -14,7 +14,7 @@ from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
 from fapi_as.protocol.authorization_response import AuthorizationFailed
-from fapi_as.protocol.decisions import Issue, recorded_refusal
+from fapi_as.protocol.decisions import Issue, Refuse, recorded_refusal
 from fapi_as.protocol.effects import HandleKind, Record, Spend
 from fapi_as.protocol.errors import (
     AccessDenied,
@@ -28,6 +28,7 @@ from fapi_as.protocol.errors import (
     TooManyRequests,
     UseDpopNonce,
 )
+from fapi_as.protocol.profile import REFUSALS_TOLD_PER_SOURCE
 from tests.support.fakes import context
 from tests.support.memory_store import MemoryStore
 
@@ -149,6 +150,26 @@ async def test_settling_gives_what_came_true(server: Context, store: MemoryStore
         await settle(server, REQUEST, Issue(effects=(record, spend), lost={spend: lost}))
     assert refused.value.error is lost.error
     assert [fact.event for fact in store.facts] == [AuditEvent.TOKEN_ISSUED, AuditEvent.REFUSED]
+
+
+async def test_a_refusal_that_tells_nothing_itself_is_told_by_the_door_within_the_budget(
+    server: Context, store: MemoryStore
+) -> None:
+    async def handler(given: Context, request: EndpointRequest) -> Answer:
+        await settle(given, request, Refuse(error=TooManyRequests("attempts of this source")))
+        raise AssertionError("settling a refusal raises")
+
+    for _ in range(REFUSALS_TOLD_PER_SOURCE + 10):
+        assert (await got(server, handler)).status == 429
+    assert [fact.detail for fact in store.facts] == ["attempts of this source"] * REFUSALS_TOLD_PER_SOURCE
+
+
+async def test_beyond_the_budget_a_refusal_needs_no_store(server: Context, store: MemoryStore) -> None:
+    for _ in range(REFUSALS_TOLD_PER_SOURCE):
+        await got(server, giving(InvalidClient("no assertion")))
+    store.unavailable = True
+    assert (await got(server, giving(InvalidClient("no assertion")))).status == 401
+    assert (await got(server, giving(InvalidClient("another reason")))).status == 503
 
 
 @pytest.mark.parametrize("face", list(Face))
