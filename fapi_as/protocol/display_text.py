@@ -19,3 +19,12 @@ def is_displayable(text: str, limit: int) -> bool:
     if not text.strip() or text != text.strip() or len(text) > limit or _INVISIBLE.search(text) is not None:
         return False
     return all(unicodedata.category(character) not in _UNSHOWABLE for character in text)
+
+
+def displayed(text: str) -> str:
+    """What is left to show of a text that was registered under other rules, or that nobody registered (LOG-25)."""
+    return "".join(
+        character
+        for character in text
+        if unicodedata.category(character) not in _UNSHOWABLE and _INVISIBLE.match(character) is None
+    )

@@ -11,6 +11,7 @@ import jinja2
 
 from fapi_as.adapters.web.cookies import set_cookie
 from fapi_as.kernel.messages import EndpointRequest, EndpointResponse, Page, SeeOther
+from fapi_as.protocol.display_text import displayed
 
 STYLESHEET_PATH: Final = "/assets/fapi-as.css"
 _TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -36,6 +37,7 @@ def renderer() -> Callable[[Page | SeeOther, EndpointRequest], EndpointResponse]
         loader=jinja2.FunctionLoader(_source),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_displayed,
         auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -56,6 +58,11 @@ def renderer() -> Callable[[Page | SeeOther, EndpointRequest], EndpointResponse]
         return EndpointResponse(status=answer.status, headers=headers, body=body)
 
     return render
+
+
+def _displayed(value: object) -> object:
+    """Every value of every template goes through here: nothing on a page reorders or hides its neighbours."""
+    return displayed(value) if isinstance(value, str) else value
 
 
 def stylesheet() -> EndpointResponse:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fapi_as.protocol.display_text import is_displayable
+from fapi_as.protocol.display_text import displayed, is_displayable
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,14 @@ def test_blank_padded_or_long_text_is_not(text: str) -> None:
 def test_what_reorders_or_hides_its_neighbours_or_shows_nothing_is_not(hidden: str) -> None:
     assert not is_displayable(f"Ba{hidden}nk", 40)
     assert not is_displayable(hidden, 40)
+    assert displayed(f"Ba{hidden}nk") == "Bank"
 
 
 @given(st.text(max_size=40))
 def test_every_text_is_shown_or_not(text: str) -> None:
+    assert displayed(displayed(text)) == displayed(text)
     if is_displayable(text, 40):
+        assert displayed(text) == text
         assert text.strip() == text
         assert not [
             one for one in text if unicodedata.category(one)[0] == "C" or unicodedata.category(one) in {"Zl", "Zp"}

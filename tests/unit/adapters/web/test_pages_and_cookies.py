@@ -61,6 +61,7 @@ def test_a_page_may_name_the_origins_that_its_form_leads_to() -> None:
     assert "form-action 'self' https://client.example http://127.0.0.1:4711;" in policy
 
 
+@pytest.mark.requirement("LOG-18", proves="refused")
 @pytest.mark.parametrize(
     "origin", ["*", "https://a.example; script-src *", "https://a.example/x", "'unsafe-inline'", ""]
 )

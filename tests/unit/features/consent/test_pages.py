@@ -145,6 +145,6 @@ async def test_names_and_words_are_text_and_never_markup(house: House) -> None:
 async def test_a_name_is_shown_apart_from_its_neighbours_and_with_its_client_id(house: House) -> None:
     house.change_client(client_name="Bank \u202egnp.exe")
     consent = await house.asked()
-    assert "<bdi>Bank \u202egnp.exe</bdi>" in consent.text
+    assert "<bdi>Bank gnp.exe</bdi>" in consent.text
     assert consent.texts["consent-client"].endswith("(agent)")
     assert "verified" not in consent.text.lower()
