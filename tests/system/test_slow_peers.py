@@ -50,8 +50,9 @@ async def _good(server: AuthorizationServer, client: FapiClient, seconds: float)
     lines = await server.connections(GOOD_LINES)
     taken: list[float] = []
     begun = time.monotonic()
-    for number in range(int(seconds * RATE)):
-        await asyncio.sleep(max(0.0, begun + number / RATE - time.monotonic()))
+    while (passed := time.monotonic() - begun) < seconds:
+        number = len(taken)
+        await asyncio.sleep(max(0.0, number / RATE - passed))
         place = number % GOOD_LINES
         if number % 10 == 0:
             await lines[place].close()
