@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 
 from fapi_as.protocol.effects import HandleKind
+from fapi_as.protocol.policy import seconds
+from fapi_as.protocol.profile import CLOCK_STEP_LEEWAY
 
 REQUEST_URI_PREFIX = "urn:ietf:params:oauth:request_uri:"  # RFC 9126 §2.2
 
@@ -31,3 +34,11 @@ class KeptHandle:
     usable_until: int
     spent: bool
     revoked: bool
+
+
+def is_from_the_future(handle: KeptHandle, now: int, lifetime: timedelta) -> bool:
+    """Whether a handle would be good for longer than its kind ever is: the clock was set back since (TIM-02).
+
+    One that was kept by a clock an hour ahead would else be usable for an hour and its lifetime.
+    """
+    return handle.usable_until - now > seconds(lifetime) + seconds(CLOCK_STEP_LEEWAY)

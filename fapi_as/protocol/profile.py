@@ -22,6 +22,7 @@ REFRESH_TOKEN_IDLE: Final = timedelta(days=14)  # RT-3: without a use; each use 
 REFRESH_TOKEN_IDLE_GRAIN: Final = timedelta(hours=1)  # a use that would move it by less writes nothing
 CLIENT_ASSERTION_CEILING: Final = timedelta(seconds=300)  # PKJ-5
 CLOCK_AHEAD: Final = timedelta(seconds=30)  # FAPI2-AS-15/16: 10 s accepted, more than 60 s refused; we stop at 30 s
+CLOCK_STEP_LEEWAY: Final = timedelta(seconds=10)  # what our clock may be set back without ending a handle, TIM-02
 EXPIRY_LEEWAY: Final = timedelta(seconds=10)  # FAPI2-AS-17: others' JWTs only
 DPOP_PROOF_AGE: Final = timedelta(seconds=60)  # DPOP-12
 DPOP_PROOF_AGE_CEILING: Final = timedelta(seconds=300)  # DPOP-12

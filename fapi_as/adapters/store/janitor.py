@@ -14,8 +14,10 @@ from fapi_as.adapters.store.statements import insert_of, table_of, text_of
 from rs_kit.adapters.sqlite_writer import Transaction, Unit
 
 _CHORE: Final = "janitor"
+_HORIZON: Final = "janitor's horizon"  # kept beside the lease: up to when rows that ended have been deleted
+_STRIDE_SECONDS: Final = 66  # of the horizon in one sweep; a sweep is due every 60 s, so it gains a tenth on the clock
 _BATCH: Final = 500  # rows in one transaction, a few milliseconds
-_GRACE_SECONDS: Final = 60  # a clock that is set back a little does not meet a replay that was forgotten already
+_GRACE_SECONDS: Final = 120  # a clock that is set back so far does not meet a replay that was forgotten already
 _EXPIRING: Final[tuple[tuple[type[SQLModel], str], ...]] = (
     (tables.Once, "until"),
     (tables.Handle, "delete_after"),
@@ -36,6 +38,10 @@ class Run(Protocol):
 class Janitor:
     """Sweeps the file, whatever the tenant.
 
+    What was used must be remembered by the true time, and a clock that jumps ahead cannot be told from a long night.
+    So the horizon of what is deleted follows the clock in strides, hardly faster than time itself passes: after an
+    hour's jump nothing has been forgotten that a clock which is set right again would take for fresh (TIM-02).
+
     Args:
         run: runs one unit on the writer thread.
     """
@@ -48,7 +54,7 @@ class Janitor:
 
         Args:
             holder: names this worker, the same at every call.
-            now: the time; rows that ended more than a minute before go.
+            now: the time; rows that ended more than two minutes before go, as far as the horizon has come.
             lease_seconds: how long this worker leads; sweep again before that.
 
         Raises:
@@ -56,17 +62,26 @@ class Janitor:
         """
         if not await self._run(partial(_lead, holder, now, now + lease_seconds)):
             return None
+        before = await self._run(partial(_horizon, now)) - _GRACE_SECONDS
         swept = 0
         for model, column in _EXPIRING:
             deleted = _BATCH
             while deleted == _BATCH:
-                deleted = await self._run(partial(_delete, _sweep_text(model, column), now - _GRACE_SECONDS))
+                deleted = await self._run(partial(_delete, _sweep_text(model, column), before))
                 swept += deleted
         return swept
 
 
 def _lead(holder: str, now: int, until: int, transaction: Transaction) -> int:
     return transaction.execute(_lease_text(), (_CHORE, holder, until, now)).rowcount
+
+
+def _horizon(now: int, transaction: Transaction) -> int:
+    """Move the horizon towards now, and give it."""
+    row = transaction.execute(_until_text(), (_HORIZON,)).fetchone()
+    horizon = now if row is None else min(now, int(row[0]) + _STRIDE_SECONDS)
+    transaction.execute(_lease_text(), (_HORIZON, _HORIZON, horizon, now))
+    return horizon
 
 
 def _delete(text: str, before: int, transaction: Transaction) -> int:
@@ -84,6 +99,12 @@ def _sweep_text(model: type[SQLModel], column: str) -> str:
         .offset(literal_column("0"))  # else the compiler binds one
     )
     return text_of(delete(table).where(row.in_(expired)), "before", "limit")
+
+
+@cache
+def _until_text() -> str:
+    lease = table_of(tables.Lease)
+    return text_of(select(lease.c.until).where(lease.c.chore == bindparam("chore")), "chore")
 
 
 @cache

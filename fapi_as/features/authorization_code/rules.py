@@ -25,7 +25,7 @@ from fapi_as.protocol.errors import (
     UnauthorizedClient,
     UnsupportedResponseType,
 )
-from fapi_as.protocol.handles import REQUEST_URI_PREFIX, KeptHandle
+from fapi_as.protocol.handles import REQUEST_URI_PREFIX, KeptHandle, is_from_the_future
 from fapi_as.protocol.parameters import Parameters
 from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.profile import NONCE_LIMIT, RESOURCE_LIMIT, STATE_LIMIT
@@ -210,6 +210,8 @@ def decide_redemption(request: TokenRequest, facts: CodeFacts, policy: Policy) -
         return Refuse(error=InvalidGrant("the authorization has ended"))
     if request.now >= handle.usable_until:  # FAPI2-AS-13: our own handles have no leeway
         return Refuse(error=InvalidGrant("code expired"))
+    if is_from_the_future(handle, request.now, policy.authorization_code_lifetime):
+        return Refuse(error=InvalidGrant("the clock was set back since the code was issued"))
     if facts.user is None or facts.user.version != grant.user_version:
         return Refuse(error=InvalidGrant("the user changed"))
     if not redirect_uri.is_registered(grant.redirect_uri or "", client.redirect_uris, client.application_type):

@@ -266,3 +266,14 @@ async def test_a_rule_that_finds_no_live_resource_names_no_token(house: House) -
     request, facts = await facts_of(house)
     with pytest.raises(InvalidTarget):
         decide_redemption(request, replace(facts, resources={}), POLICY)
+
+
+@pytest.mark.attack("TIM-02")
+async def test_a_code_of_a_clock_that_was_ahead_is_not_good_for_longer_than_a_code_is(house: House) -> None:
+    done, pushed = await a_code(house)
+    house.clock.advance(-11)
+    answer = await refused(house, done, pushed)
+    assert answer == (400, "invalid_grant", "the clock was set back since the code was issued")
+    assert not is_spent(house, done)
+    house.clock.advance(1)
+    assert (await house.agent.redeem(done, pushed)).access_token
