@@ -1,0 +1,80 @@
+"""`make faults`: every campaign and every seeded defect, with a table at the end; 1 when a promise is broken."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from tests.faults.campaign import HEADER, Verdict
+from tests.faults.kill import kill_under_load
+from tests.faults.seeded import SEEDED
+from tests.faults.storage import EIO, ENOSPC, database_locked, disk_full, injected
+from tests.faults.wall_clock import clock_stepped, library
+
+_LONG = 30  # from so many rounds on, the times are those of the catalogue
+_SHOWN = 10
+
+
+class Planned(NamedTuple):
+    """One campaign, what it needs, and how it is run."""
+
+    name: str
+    missing: str | None
+    run: Callable[[], Awaitable[Verdict]]
+
+
+def _without(present: object, what: str) -> str | None:
+    return None if present else what
+
+
+def campaigns(rounds: int) -> list[Planned]:
+    """Everything, with how often: the kills are `rounds`, the others follow."""
+    is_long = rounds >= _LONG
+    few = max(1, rounds // 10)
+    strace = _without(shutil.which("strace"), "strace")
+    return [
+        Planned("kill -9", None, lambda: kill_under_load(rounds)),
+        Planned("database locked", None, lambda: database_locked(1, held_seconds=30.0 if is_long else 7.0)),
+        Planned("disk full", _without(os.geteuid() == 0, "root"), lambda: disk_full(few)),
+        Planned(EIO.name, strace, lambda: injected(EIO, few)),
+        Planned(ENOSPC.name, strace, lambda: injected(ENOSPC, few)),
+        Planned("clock stepped", _without(library(), "libfaketime"), lambda: clock_stepped(few)),
+    ]
+
+
+async def main(rounds: int, *, required: bool) -> int:
+    """Run them one after the other."""
+    began, lines, failed = time.monotonic(), [], False
+    for planned in campaigns(rounds):
+        if planned.missing is not None:
+            lines.append(f"{planned.name:26} left out: {planned.missing} is missing")
+            failed = failed or required
+            continue
+        print(f"{planned.name} ...", flush=True)
+        verdict = await planned.run()
+        lines.append(verdict.line())
+        failed = failed or bool(verdict.findings)
+        lines += [f"    {finding.promise}: {finding.text}" for finding in verdict.findings[:_SHOWN]]
+    for seeded in SEEDED:
+        if seeded.needs is not None and shutil.which(seeded.needs) is None:
+            lines.append(f"seeded: {seeded.name:18} left out: {seeded.needs} is missing")
+            failed = failed or required
+            continue
+        print(f"seeded: {seeded.name} ...", flush=True)
+        verdict = await seeded.run()
+        seen = sorted({finding.promise for finding in verdict.findings} & seeded.promises)
+        lines.append(f"{verdict.line()}  {'caught as ' + ' '.join(seen) if seen else 'MISSED'}")
+        failed = failed or not seen
+    print(f"\n{HEADER}", *lines, sep="\n")
+    print(f"{'FAILED' if failed else 'all promises held, all defects caught'} in {time.monotonic() - began:.0f} s")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    counted = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    raise SystemExit(asyncio.run(main(counted, required=os.environ.get("REQUIRED") == "1")))

@@ -1,0 +1,89 @@
+"""Servers with one defect each, put into a copy of the tree: a checker that misses them proves nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.campaign import Verdict
+from tests.faults.kill import kill_under_load
+from tests.faults.storage import EIO, database_locked, injected
+from tests.support.processes import ROOT
+
+_WRITER = "rs_kit/adapters/sqlite_writer.py"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeded:
+    """One defect: where, what instead of what, which campaign sees it, and which promises it must be seen to break."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    campaign: Callable[[Path], Awaitable[Verdict]]
+    promises: frozenset[str]
+    needs: str | None = None  # a program without which the campaign cannot run
+
+    def planted(self, copy: Path) -> None:
+        """Copy the two packages and put the defect in; it must still fit."""
+        for package in ("fapi_as", "rs_kit"):
+            shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+        file = copy / self.path
+        text = file.read_text(encoding="utf-8")
+        assert text.count(self.old) == 1, f"{self.name} does not fit {self.path} any more"
+        file.write_text(text.replace(self.old, self.new), encoding="utf-8")
+
+    async def run(self) -> Verdict:
+        """The verdict over the defective server; without findings it was missed."""
+        with tempfile.TemporaryDirectory(prefix="faults-seeded-") as scratch:
+            self.planted(Path(scratch))
+            verdict = await self.campaign(Path(scratch))
+        verdict.name = f"seeded: {self.name}"
+        return verdict
+
+
+SEEDED = (
+    Seeded(
+        name="spends twice",  # M01
+        path="fapi_as/adapters/store/statements.py",
+        old='"digest"), handle.c.spent_at.is_(None), ~_has_ended(handle))',
+        new='"digest"), ~_has_ended(handle))',
+        campaign=lambda tree: kill_under_load(2, tree=tree),
+        promises=frozenset({"I1"}),
+    ),
+    Seeded(
+        name="answers first",  # M06
+        path=_WRITER,
+        old='            connection.execute("COMMIT")\n',
+        new=(
+            "            self._answer(outcomes)\n"
+            "            threading.Event().wait(0.02)\n"
+            '            connection.execute("COMMIT")\n'
+            "            outcomes = []\n"
+        ),
+        campaign=lambda tree: kill_under_load(3, tree=tree),
+        promises=frozenset({"I2", "I6"}),
+    ),
+    Seeded(
+        name="swallows failure",  # M07
+        path=_WRITER,
+        old="return [(future, None, WriterUnavailable(detail)) for _, future in batch]",
+        # a unit of the store is partial(_settle, effects, decision, stamp): its decision, as if it had come true
+        new="return [(future, (*getattr(unit, 'args', ()), 1, 1)[1], None) for unit, future in batch]",
+        campaign=lambda tree: database_locked(1, held_seconds=6.5, tree=tree),
+        promises=frozenset({"I2", "I6"}),
+    ),
+    Seeded(
+        name="is not durable",  # M02
+        path=_WRITER,
+        old='connection.execute("PRAGMA synchronous=FULL")',
+        new='connection.execute("PRAGMA synchronous=OFF")',
+        campaign=lambda tree: injected(EIO, 1, tree=tree),
+        promises=frozenset({"FAULT"}),
+        needs="strace",
+    ),
+)
