@@ -99,6 +99,7 @@ def test_the_enabled_features_agree() -> None:
         "/authorize": Face.PAGE,
         "/login": Face.PAGE,
         "/consent": Face.PAGE,
+        "/logout": Face.PAGE,
         **dict.fromkeys(
             (
                 "/par",
