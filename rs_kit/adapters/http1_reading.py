@@ -24,6 +24,7 @@ _PERMITTED: Final = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x
 _BROKEN_LINE: Final = re.compile(rb"(?<!\r)\n|\r[^\n]|\n[ \t]")  # bare LF, bare CR, obs-fold (RFC 9112 §2.2, §5.2)
 # only origin-form is served (RFC 9112 §3.2.1): whoever sends another form takes us for a proxy
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/[\x21-\x7e]*) HTTP/1\.1")
+_NO_TRAILERS: Final = frozenset({b"content-length", b"transfer-encoding", b"host"})  # RFC 9110 §6.5.1
 _NOT_OFFERED: Final = frozenset({b"CONNECT", b"TRACE", b"PRI"})
 _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e]*)?")
 _HOST: Final = re.compile(
@@ -192,7 +193,8 @@ class RequestReader:
             self._judge_beginning()
             return None
         for line in _lines(self._take(end + 4)[:-4]):
-            _field(line)
+            if _field(line)[0] in _NO_TRAILERS:
+                raise RefusedRequest("framing or routing behind the body")
         return self._end()
 
     def _end(self) -> End:

@@ -1,0 +1,185 @@
+"""One target per parser: any bytes give a value that keeps its word, or the parser's one declared error.
+
+A target takes bytes and returns, or raises what nobody declared. Hypothesis runs them in `make test`, atheris in
+`make fuzz`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from fapi_as.kernel.browser import visitor
+from fapi_as.kernel.messages import EndpointRequest
+from fapi_as.protocol import parameters, redirect_uri
+from fapi_as.protocol.errors import InvalidRequest as InvalidForm
+from rs_kit.adapters.http1_reading import RequestReader
+from rs_kit.protocol import base64url, dpop, http, htu, jwk, jws, routing_headers, strict_json, tool_policy
+from rs_kit.protocol.errors import InvalidDpopProof, InvalidJwk, InvalidJws, InvalidRequest, UseDpopNonce
+from tests.properties.http1_readers import lowered_coding, ours, theirs
+from tests.properties.parser_seeds import KEYS, PROOF, PROVED_AT
+from tests.support.fakes import NOW, context
+
+_ALGORITHMS: Final = frozenset({"PS256", "ES256", "Ed25519"})
+_HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_EMPTY: Final = context(features=())
+_PUBLIC: Final = tuple(jwk.parse_public(members) for members in KEYS)
+
+
+def form(data: bytes) -> None:
+    with suppress(InvalidForm):
+        read = parameters.parse(data)
+        again = parameters.parse(
+            urlencode([*read.values.items(), *(("resource", one) for one in read.resources)]).encode()
+        )
+        assert again == read
+        assert all(read.values.values())
+        assert all(read.resources)
+    with suppress(InvalidForm):
+        parameters.parse_form(data.decode("latin-1"), b"a=b")
+
+
+def json_text(data: bytes) -> None:
+    with suppress(strict_json.InvalidJson):
+        value = strict_json.parse(data)
+        assert json.loads(data) == value
+        assert strict_json.parse(json.dumps(value).encode(), max_depth=strict_json.MAX_DEPTH) == value
+
+
+def compact_jws(data: bytes) -> None:
+    for token in (data, _composed(data)):
+        with suppress(InvalidJws):
+            read = jws.parse_compact(
+                token, algorithms=_ALGORITHMS, types=frozenset({"JWT"}), type_required=False, max_length=8192
+            )
+            assert read.algorithm in _ALGORITHMS
+            assert token.count(b".") == 2
+            jws.verify(read, _PUBLIC)
+            raise AssertionError("a signature out of nowhere")
+
+
+def dpop_proof(data: bytes) -> None:
+    for token in (data, _composed(data)):
+        expect = dpop.ProofExpectation(
+            method="POST",
+            htu="https://server.example.com/token",
+            now=PROVED_AT,
+            max_age_seconds=60,
+            max_future_seconds=30,
+            nonce_key=None,
+        )
+        with suppress(InvalidDpopProof, UseDpopNonce):
+            read = dpop.verify_proof(token.decode("latin-1"), expect=expect, keys=dpop.ProofKeys())
+            assert token == PROOF
+            assert len(read.jkt) == 43
+
+
+def _composed(data: bytes) -> bytes:
+    """Three lines as the three parts of a token, so that what is inside base64url is changed, too."""
+    parts = [*data.split(b"\n", 2), b"", b""][:3]
+    return b".".join(base64url.encode(part).encode() for part in parts)
+
+
+def public_jwk(data: bytes) -> None:
+    try:
+        members = strict_json.parse(data)
+    except strict_json.InvalidJson:
+        return
+    for read in (jwk.parse_set, jwk.usable_keys):
+        with suppress(InvalidJwk):
+            read(members)
+    if not isinstance(members, dict):
+        return
+    with suppress(InvalidJwk):
+        key = jwk.parse_public(members)
+        assert jwk.parse_public(key.to_jwk()).thumbprint == key.thumbprint
+        assert len(key.thumbprint) == 43
+        assert not key.verify(data[:64], b"message")
+
+
+def request_uri(data: bytes) -> None:
+    with suppress(htu.InvalidUri):
+        normal = htu.normalise(data.decode("latin-1"))
+        assert htu.normalise(normal) == normal
+        assert htu.htu_matches(data.decode("latin-1"), normal)
+        assert not set(normal) & set("?#\\ ")
+        assert "/../" not in normal.split("/", 3)[3]
+
+
+def redirect(data: bytes) -> None:
+    uri = data.decode("latin-1")
+    for kind in ("web", "native"):
+        redirect_uri.is_registered(uri, ("http://127.0.0.1/cb", "https://client.example.com/cb"), kind)
+        if redirect_uri.refusal(uri, kind) is not None:
+            continue
+        assert redirect_uri.is_registered(uri, (uri,), kind)
+        assert re.fullmatch(r"https?:(//[A-Za-z0-9.-]+(:[0-9]+)?)?", redirect_uri.form_action_source(uri)), uri
+        assert redirect_uri.with_parameters(uri, "code=1").startswith(uri)
+
+
+def cookie(data: bytes) -> None:
+    headers = tuple((b"cookie", line) for line in data.split(b"\n"))
+    request = EndpointRequest(method="GET", path="/login", headers=headers, now=NOW, correlation_id="1", source="::1")
+    found = _finished(visitor(_EMPTY, request))
+    assert found.handle is None or (_HANDLE.fullmatch(found.handle) and found.handle.encode() in data)
+    assert found.signed_in is None
+
+
+def _finished(work: Any) -> Any:
+    """What a coroutine that never waits comes to."""
+    try:
+        work.send(None)
+    except StopIteration as result:
+        return result.value
+    raise AssertionError("it waited")
+
+
+def authorization(data: bytes) -> None:
+    headers = tuple((b"authorization", line) for line in data.split(b"\n"))
+    with suppress(InvalidRequest):
+        read = http.credentials(headers)
+        assert read is not None
+        assert headers == ((b"authorization", data),)
+        scheme, _, token = data.decode("ascii").partition(" ")
+        assert (scheme.lower(), token) == read
+
+
+def http1(data: bytes) -> None:
+    seen, refused = ours([data])
+    assert ours([data[:7], data[7:]]) == (seen, refused)
+    assert [lowered_coding(one) for one in seen] == theirs(data)[: len(seen)]
+    RequestReader(body_limit=0).receive(data)
+
+
+def json_rpc(data: bytes) -> None:
+    headers, _, body = data.partition(b"\n\n") if data.startswith(b"Mcp-") else (b"", b"", data)
+    with suppress(InvalidRequest):
+        read = tool_policy.parse_message(body)
+        raw = json.loads(body)
+        assert raw["method"] == read.method
+        assert raw.get("id") == read.request_id
+        assert read.target is None or read.target in raw["params"].values()
+        lines = [line.partition(b": ") for line in headers.lower().split(b"\n")]
+        routing_headers.check_agreement(tuple((name, value) for name, _, value in lines), read)
+
+
+TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = MappingProxyType(
+    {
+        "form": form,
+        "strict_json": json_text,
+        "compact_jws": compact_jws,
+        "dpop_proof": dpop_proof,
+        "jwk": public_jwk,
+        "htu": request_uri,
+        "redirect_uri": redirect,
+        "cookie": cookie,
+        "authorization": authorization,
+        "http1": http1,
+        "json_rpc": json_rpc,
+    }
+)
