@@ -127,6 +127,10 @@ class Watched:
         """The audit."""
         raise NotImplementedError
 
+    def refusals(self) -> int:
+        """How many refusals were told one by one, so that a budget may be spent."""
+        return sum(fact.error is not None for fact in self.facts())
+
     def kept(self) -> Iterator[tuple[str, bytes]]:
         """Files in which no secret may lie, by name."""
         yield from ()
@@ -174,7 +178,7 @@ class Oracles:
         """
         for key, watched in self.watched.items():
             facts = watched.facts()
-            for problem in judge_facts(self.exchanges[key], facts):
+            for problem in judge_facts(self.exchanges[key], facts, budget_spent=watched.refusals() >= REFUSALS_TOLD):
                 self.accuse(problem)
             kept = [("a log", "\n".join(self.records)), ("a fact", "\n".join(fact.text for fact in facts))]
             for name, content in [*watched.kept(), *((name, text.encode()) for name, text in kept)]:
@@ -206,9 +210,8 @@ def judge_answer(exchange: Exchange, redirects: set[str], secrets: set[str]) -> 
         yield f"(g) {where}: {told[0]} says {told[1]!r}" + ("" if told[0] in sentences() else ", an unknown code")
 
 
-def judge_facts(exchanges: Sequence[Exchange], facts: Sequence[Fact]) -> Iterator[str]:
+def judge_facts(exchanges: Sequence[Exchange], facts: Sequence[Fact], *, budget_spent: bool) -> Iterator[str]:
     """(d): one fact with a reason for each refusal that was answered, as long as the budget of a source lasts."""
-    spent = sum(fact.error is not None for fact in facts) >= REFUSALS_TOLD
     by_request: dict[str, list[Fact]] = {}
     for fact in facts:
         if fact.error is not None:
@@ -219,7 +222,7 @@ def judge_facts(exchanges: Sequence[Exchange], facts: Sequence[Fact]) -> Iterato
         if not exchange.is_refusal or exchange.status in _UNRECORDED or exchange.correlation_id is None:
             continue
         count = len(by_request.get(exchange.correlation_id, ()))
-        if count > 1 or (count == 0 and not spent):
+        if count > 1 or (count == 0 and not budget_spent):
             yield f"(d) {exchange.method} {exchange.path} → {exchange.status}: {count} facts of a refusal"
 
 

@@ -40,6 +40,10 @@ class WatchedServer(Watched):
             for _, correlation_id, error, detail, client_id in self._rows(self._first)
         ]
 
+    def refusals(self) -> int:
+        """Those of earlier tests, too: the minute of a budget does not end with a test."""
+        return sum(error is not None for _, _, error, _, _ in self._rows(0))
+
     def kept(self) -> Iterator[tuple[str, bytes]]:
         written = self.server.server.errors[self._said :]
         for defect in _DEFECTS:
