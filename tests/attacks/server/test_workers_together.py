@@ -133,6 +133,17 @@ async def test_what_an_operator_ends_has_ended_at_every_worker_with_the_next_req
         await refused(moved(client, worker).refresh(str(tokens.refresh_token)), *answer)
 
 
+async def test_a_use_at_one_worker_keeps_a_refresh_token_alive_at_the_other(estate: Estate) -> None:
+    one, two = estate.worker(), estate.worker()
+    client = estate.client(one)
+    value = str((await client.obtain(username="alice", password=PASSWORD)).refresh_token)
+    for worker in (two, one, two):
+        estate.clock.advance(10 * 86_400 - 1)
+        assert (await moved(client, worker).refresh(value)).access_token
+    estate.clock.advance(3)
+    await refused(client.refresh(value), 400, "invalid_grant")
+
+
 @pytest.mark.attack("TIM-04")
 @pytest.mark.parametrize(("ahead", "behind"), [(5, 0), (0, 5)])
 async def test_clocks_that_differ_by_five_seconds_redeem_once_and_no_later_than_that(
