@@ -10,8 +10,10 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.linked
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 T ?=
+ROUNDS ?= 30
+M ?=
 
-.PHONY: help demo dev test check fmt cov trace bench load lock clean
+.PHONY: help demo dev test check fmt cov trace mutants bench load lock clean
 .PHONY: check-ruff check-format check-mypy check-imports
 
 help: ## this list
@@ -69,11 +71,17 @@ cov: $(READY) ## branch coverage; 100 % for */protocol and rules.py
 trace: $(READY) ## docs/traceability.md from the marks of the tests; fails on a MUST without its proofs
 	@$(PY) -m tests.support.trace_report
 
+mutants: $(READY) ## guards removed one by one: each must turn a test red; M="name name" runs some
+	@$(PY) -m tests.mutants $(M)
+
 bench: $(READY) ## our figures beside the raw cost of the same cryptography; build/bench.json
 	@$(PY) -m tests.bench
 
 load: $(READY) ## races of 20 rounds, and good requests among 1,700 slow connections for a minute
 	@LOAD=full $(PY) -m pytest -q -s tests/system/test_races_across_workers.py tests/system/test_slow_peers.py
+
+faults: $(READY) ## kill -9, full and failing disks, a lock, a clock that jumps, under load; ROUNDS=3 is short
+	@$(PY) -m tests.faults $(ROUNDS)
 
 lock: $(READY) ## resolve the dependencies anew into .ci/requirements.lock
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-header \
