@@ -24,6 +24,7 @@ _NO_STORE: Final = (b"cache-control", b"no-store")
 _PAGE_HEADERS: Final = (
     (b"content-type", b"text/html; charset=utf-8"),
     _NO_STORE,
+    (b"vary", b"cookie"),  # for a cache that keeps what it must not
     (b"x-frame-options", b"DENY"),  # BCP-9, for browsers that know no frame-ancestors
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),

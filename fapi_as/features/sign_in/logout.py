@@ -6,7 +6,6 @@ from typing import Final
 
 from fapi_as.features.sign_in.rules import signed_out
 from fapi_as.kernel.browser import (
-    Visitor,
     cookie_name,
     form_token,
     keep_browser,
@@ -17,7 +16,8 @@ from fapi_as.kernel.browser import (
 from fapi_as.kernel.interaction import pending_interaction, step_url
 from fapi_as.kernel.messages import Cookie, EndpointRequest, Page, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
-from fapi_as.protocol.decisions import Issue
+from fapi_as.protocol.decisions import Refuse
+from fapi_as.protocol.effects import HandleKind, Spend
 from fapi_as.protocol.parameters import parse, parse_form
 from rs_kit.protocol.http import single
 
@@ -60,24 +60,17 @@ async def sign_out(context: Context, request: EndpointRequest) -> Page | SeeOthe
     interaction = parameters.get("interaction")
     if interaction is not None:
         await pending_interaction(context, request, browser, interaction)
-    if browser.signed_in is None:  # the form came twice, and there is nothing left to end
+    person = browser.signed_in
+    if person is None:  # the form came twice, and there is nothing left to end
         return _signed_out(context, interaction)
     require_form_token(context, browser, parameters.get("csrf_token"), _PURPOSE, interaction or "")
     handle = None if interaction is None else context.entropy.handle()
-    if not await _ends(context, request, browser, goes_on_as=handle):
+    keeps = () if handle is None else (keep_browser(context.policy, handle, person.session.browser, request.now),)
+    session = Spend(kind=HandleKind.SESSION, digest=person.digest)
+    outcome = await context.store.commit(signed_out(session, person.session.subject, *keeps), request.stamp)
+    if isinstance(outcome, Refuse):  # another tab was first
         return _signed_out(context, interaction)
     return _signed_out(context, interaction, Cookie(name=cookie_name(context.policy), value=handle))
-
-
-async def _ends(context: Context, request: EndpointRequest, browser: Visitor, *, goes_on_as: str | None) -> bool:
-    """Whether this form ended the session; otherwise another one did at the same time."""
-    if browser.signed_in is None or browser.retires is None:
-        return False
-    keeps = []
-    if goes_on_as is not None:
-        keeps.append(keep_browser(context.policy, goes_on_as, browser.browser or "", request.now))
-    decision = signed_out(browser.retires, browser.signed_in.session.subject, *keeps)
-    return isinstance(await context.store.commit(decision, request.stamp), Issue)
 
 
 def _signed_out(context: Context, interaction: str | None, *cookies: Cookie) -> Page | SeeOther:

@@ -173,3 +173,35 @@ def test_no_secret_is_compared_character_by_character() -> None:
 def test_a_comparison_of_a_secret_would_be_found() -> None:
     planted = ast.parse("if request.token == kept.token or seal != expected: ...")
     assert len(comparisons(planted)) == 2
+
+
+class SharedCache:
+    """A proxy in front of the server that keeps whatever it may keep (RFC 9111), by the address alone."""
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+        self.kept: dict[str, bytes] = {}
+
+    async def get(self, target: str, cookie: str) -> bytes:
+        if target in self.kept:
+            return self.kept[target]
+        answer = await call(self.application, "GET", target, {"cookie": f"{COOKIE}={cookie}"})
+        if "no-store" not in (answer.header("cache-control") or ""):
+            self.kept[target] = answer.body
+        return answer.body
+
+
+@pytest.mark.attack("LOG-15")
+async def test_a_cache_that_two_people_share_keeps_the_keys_and_no_page(house: House) -> None:
+    cache = SharedCache(over_asgi(house))
+    consent = await house.asked()
+    target = consent.url.removeprefix(ISSUER)
+    shown = await cache.get(target, cookie_of(house.agent.browser))
+    assert b"consent-approve" in shown
+    assert b"consent-approve" not in await cache.get(target, "c" * 43)
+    await cache.get("/logout", cookie_of(house.agent.browser))
+    await cache.get("/jwks", "c" * 43)
+    assert set(cache.kept) == {"/jwks"}
+    assert consent.response.headers["vary"] == "cookie"
+    tokens = await house.agent.obtain(username="alice", password=PASSWORD)
+    assert "no-store" in tokens.response.headers["cache-control"]
