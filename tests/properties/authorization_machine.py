@@ -25,8 +25,9 @@ from tests.support.peer_keys import PeerKey
 CLIENTS: Final = ("agent", "other")
 RESOURCES: Final = ("https://bank.example/mcp", "https://shop.example/mcp")
 OTHER_KEY: Final = PeerKey.es256(seed=77)
-EDGES: Final = [29, 30, 59, 60, 61, 89, 90, 91, 599, 600, 899, 900, 3600, 28_800, 2_592_000]  # of our lifetimes
-SECONDS: Final = st.sampled_from([1] * 8 + [10] * 4 + EDGES)
+EDGES: Final = [29, 30, 59, 60, 61, 89, 90, 91, 599, 600, 899, 900, 3600, 28_800]  # of our lifetimes, in seconds
+DAYS: Final = [86_400 * days for days in (1, 7, 13, 14, 30)]
+SECONDS: Final = st.sampled_from([1] * 8 + [10] * 4 + EDGES + DAYS)
 WHO: Final = st.sampled_from(["its own"] * 4 + ["another"])
 LIES: Final = st.sampled_from([None] * 4 + ["verifier", "key"])
 MOSTLY: Final = st.sampled_from([True] * 4 + [False])
@@ -83,6 +84,9 @@ class AuthorizationMachine(RuleBasedStateMachine):
         self.ended |= {fact.authorization_id for fact in facts if fact.event is AuditEvent.AUTHORIZATION_REVOKED}
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        # every request has a source of its own: what is limited for each source has tests of its own
+        self._sources += 1
+        self.house.source = f"198.51.{self._sources // 250}.{self._sources % 250}"
         return self.runner.run(work)
 
     # --- what clients and the person do
@@ -151,8 +155,6 @@ class AuthorizationMachine(RuleBasedStateMachine):
         return {"hers": "another", "another": "hers"}[tab.browser] if stolen else tab.browser
 
     def _submit(self, browser: str, page: Page, click: str, values: dict[str, str]) -> Page | Callback:
-        self._sources += 1  # attempts are counted by account here; those of one source have tests of their own
-        self.house.source = f"198.51.{self._sources // 250 % 250}.{self._sources % 250}"
         place: Page | Callback = self._run(self.browsers[browser].submit(page, click, values))
         return place
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 REQUEST_URI, INTERACTION, CODE = 90, 600, 60  # seconds
-SESSION, IDLE, NOTED, REFRESH = 8 * 3600, 900, 60, 30 * 86_400
+SESSION, IDLE, NOTED = 8 * 3600, 900, 60
+REFRESH, REFRESH_IDLE, REFRESH_NOTED = 30 * 86_400, 14 * 86_400, 3600
 ATTEMPTS, WINDOW = 5, 900
 OK: Final = "ok"
 
@@ -53,6 +54,10 @@ class RefreshToken:
     grant: Grant
     at: int
     value: str
+    usable_until: int = 0
+
+    def __post_init__(self) -> None:
+        self.usable_until = self.at + REFRESH_IDLE
 
 
 @dataclass
@@ -144,6 +149,10 @@ class Model:
     def refresh(self, token: RefreshToken, client: str) -> str:
         if client not in self.clients:
             return "invalid_client"
-        if client != token.grant.request.client or token.grant.ended or self.now >= token.at + REFRESH:
+        if client != token.grant.request.client or token.grant.ended or self.now >= token.usable_until:
             return "invalid_grant"
-        return self._still_allowed(token.grant)
+        answer, last = self._still_allowed(token.grant), token.at + REFRESH
+        until = min(self.now + REFRESH_IDLE, last)
+        if answer == OK and (until == last or until - token.usable_until >= REFRESH_NOTED):
+            token.usable_until = until
+        return answer
