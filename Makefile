@@ -10,10 +10,14 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.linked
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 T ?=
+SECONDS ?= 60
+STEPS ?= 200000
+SEED ?=
+ONLY ?=
 ROUNDS ?= 30
 M ?=
 
-.PHONY: help demo dev test check fmt cov trace mutants bench load lock clean
+.PHONY: help demo dev test check fmt cov trace mutants fuzz bench load lock clean
 .PHONY: check-ruff check-format check-mypy check-imports
 
 help: ## this list
@@ -74,6 +78,14 @@ trace: $(READY) ## docs/traceability.md from the marks of the tests; fails on a 
 mutants: $(READY) ## guards removed one by one: each must turn a test red; M="name name" runs some
 	@$(PY) -m tests.mutants $(M)
 
+fuzz: $(READY) $(VENV)/.fuzz ## 200,000 steps beside the model, every parser under atheris; SECONDS=60 STEPS=200000 SEED= ONLY=
+	@$(PY) -m tests.properties.campaign --seconds $(SECONDS) --steps $(STEPS) \
+		$(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+$(VENV)/.fuzz: .ci/fuzz.lock | $(READY)
+	@$(PIP) install --require-hashes --only-binary :all: -r $<
+	@touch $@
+
 bench: $(READY) ## our figures beside the raw cost of the same cryptography; build/bench.json
 	@$(PY) -m tests.bench
 
@@ -86,6 +98,8 @@ faults: $(READY) ## kill -9, full and failing disks, a lock, a clock that jumps,
 lock: $(READY) ## resolve the dependencies anew into .ci/requirements.lock
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --output-file .ci/requirements.lock pyproject.toml
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --group fuzz --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --output-file .ci/fuzz.lock
 
 clean: ## remove what was built, the virtual environment too
 	@rm -rf $(VENV) build dist .cache .coverage .import_linter_cache .ruff_cache .hypothesis

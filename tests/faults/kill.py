@@ -16,7 +16,9 @@ RECOVERY_SECONDS = 10.0
 SHORTEST, LONGEST = 0.2, 1.2
 
 
-async def kill_under_load(rounds: int, *, seed: int = 1, tree: Path | None = None) -> Verdict:
+async def kill_under_load(
+    rounds: int, *, seed: int = 1, tree: Path | None = None, patience: float = RECOVERY_SECONDS
+) -> Verdict:
     """Kill, start again where a service manager would, and look at everything that was handed out in that round."""
     began, verdict, ledger, dice = time.monotonic(), Verdict(name="kill -9"), Ledger(), random.Random(seed)
     with installed(workers=2, tree=tree) as server:
@@ -32,9 +34,9 @@ async def kill_under_load(rounds: int, *, seed: int = 1, tree: Path | None = Non
             await under_load(server, ledger, fault, seed=seed + number)
             if target != "worker":
                 server.start()
-            seconds = await recovery_seconds(server, ledger, RECOVERY_SECONDS)
+            seconds = await recovery_seconds(server, ledger, patience)
             if seconds == float("inf"):
-                verdict.broken("R10", f"no service {RECOVERY_SECONDS} s after the end of the {target}")
+                verdict.broken("R10", f"no service {patience} s after the end of the {target}")
             verdict.recovered_seconds = max(verdict.recovered_seconds, seconds)
             await look_again(server.site, ledger, after=held, limit=6)
             verdict.rounds += 1

@@ -52,7 +52,7 @@ SEEDED = (
         path="fapi_as/adapters/store/statements.py",
         old='"digest"), handle.c.spent_at.is_(None), ~_has_ended(handle))',
         new='"digest"), ~_has_ended(handle))',
-        campaign=lambda tree: kill_under_load(2, tree=tree),
+        campaign=lambda tree: kill_under_load(2, tree=tree, patience=2.0),
         promises=frozenset({"I1"}),
     ),
     Seeded(
@@ -61,11 +61,11 @@ SEEDED = (
         old='            connection.execute("COMMIT")\n',
         new=(
             "            self._answer(outcomes)\n"
-            "            threading.Event().wait(0.02)\n"
+            "            threading.Event().wait(0.004)\n"
             '            connection.execute("COMMIT")\n'
             "            outcomes = []\n"
         ),
-        campaign=lambda tree: kill_under_load(3, tree=tree),
+        campaign=lambda tree: kill_under_load(2, tree=tree, patience=2.0),
         promises=frozenset({"I2", "I6"}),
     ),
     Seeded(
