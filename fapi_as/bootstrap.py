@@ -150,7 +150,7 @@ def _application(settings: Settings) -> Application:
     keyring = Keyring.open(settings.database.url, sealing=sealing, clock=clock)
     # a worker that takes another's place may meet another sealing key: to it, every handle would be unknown
     keyring.signer(DEFAULT_TENANT).public_jwks()
-    database = Database.open(settings.database.url, sealing=sealing)
+    database = Database.open(settings.database.url, sealing=sealing, clock=clock)
     passwords = Argon2Passwords()
     default = _context(settings, sealing, database, keyring, passwords)
     chores = Chores(

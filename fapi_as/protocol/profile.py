@@ -28,6 +28,7 @@ DPOP_PROOF_AGE: Final = timedelta(seconds=60)  # DPOP-12
 DPOP_PROOF_AGE_CEILING: Final = timedelta(seconds=300)  # DPOP-12
 SIGNING_KEY_PUBLISHED_BEFORE_USE: Final = timedelta(minutes=6)  # JOSE-34; JOSE-33: a set is kept for 5 min at most
 SIGNING_KEY_KEPT_AFTER_USE: Final = timedelta(minutes=15)  # JOSE-34: longer than the longest access token lives
+DECISION_DEADLINE: Final = timedelta(seconds=30)  # TIM-09: half of what a code lives; what was held longer is void
 DPOP_NONCE_WINDOW: Final = timedelta(seconds=120)  # current and previous window are accepted: DPOP-13
 
 REQUEST_BODY_LIMIT: Final = 64 * 1024  # bytes, P7 of the attack catalogue

@@ -38,6 +38,7 @@ class Worker:
     keyring: Keyring
     clock: FrozenClock
     http: httpx2.AsyncClient
+    contexts: dict[str, Context]
 
     async def close(self) -> None:
         await self.http.aclose()
@@ -85,7 +86,7 @@ class Estate:
     def worker(self, *, clock: FrozenClock | None = None, nonces: bool = True) -> Worker:
         """Another worker, as after a start: it knows what the file and the sealing key say, and nothing else."""
         clock = clock or self.clock
-        database = Database.open(self.url, sealing=self.sealing)
+        database = Database.open(self.url, sealing=self.sealing, clock=clock)
         keyring = Keyring.open(self.url, sealing=self.sealing, clock=clock)
         seed = f"worker-{len(self.workers)}"
         contexts = {
@@ -105,7 +106,9 @@ class Estate:
         }
         application = build_application(contexts, clock=clock)
         http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=application))
-        worker = Worker(application=application, database=database, keyring=keyring, clock=clock, http=http)
+        worker = Worker(
+            application=application, database=database, keyring=keyring, clock=clock, http=http, contexts=contexts
+        )
         self.workers.append(worker)
         return worker
 

@@ -12,20 +12,25 @@ from fapi_as.adapters.store.location import UnusableDatabase, path_of
 from fapi_as.adapters.store.reading import Reader, SqliteReading
 from fapi_as.adapters.store.sealed_payload import Seal
 from fapi_as.adapters.store.tables import REVISION
+from fapi_as.ports import Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.decisions import Decision
 from fapi_as.protocol.errors import StorageUnavailable
+from fapi_as.protocol.policy import seconds
+from fapi_as.protocol.profile import DECISION_DEADLINE
 from rs_kit.adapters.sqlite_writer import BUSY_SECONDS, SqliteWriter, Transaction, Unit, WriterUnavailable, connect
 
 _Result = TypeVar("_Result")
+_DEADLINE: Final = seconds(DECISION_DEADLINE)
 _REVISION: Final = "SELECT version_num FROM alembic_version"
 
 
 class SqliteStore:
     """The Store port of one tenant."""
 
-    def __init__(self, tenant: str, writer: SqliteWriter, reader: Reader, seal: Seal) -> None:
+    def __init__(self, tenant: str, writer: SqliteWriter, reader: Reader, seal: Seal, clock: Clock | None) -> None:
         self._writer = writer
+        self._clock = clock
         self._effects = Effects(tenant, seal)
         self._reading = SqliteReading(tenant, reader, seal)
 
@@ -44,31 +49,35 @@ class SqliteStore:
             UndeclaredLoss: an effect lost for which the decision names no refusal; nothing was changed.
         """
         try:
-            return await self._writer.submit(partial(_settle, self._effects, decision, stamp))
+            return await self._writer.submit(partial(self._settle, decision, stamp))
         except WriterUnavailable as error:
             raise StorageUnavailable(f"write: {error.detail}") from error
 
-
-def _settle(effects: Effects, decision: Decision, stamp: Stamp, transaction: Transaction) -> Decision:
-    return effects.settle(transaction, decision, stamp)
+    def _settle(self, decision: Decision, stamp: Stamp, transaction: Transaction) -> Decision:
+        # a process that was stopped meanwhile decided on a time that is over, as if nothing had expired since
+        if self._clock is not None and self._clock.now() - stamp.at > _DEADLINE:
+            raise StorageUnavailable("write: the decision was held too long")
+        return self._effects.settle(transaction, decision, stamp)
 
 
 class Database:
     """One per process; the parent has migrated before."""
 
-    def __init__(self, writer: SqliteWriter, reader: Reader, seal: Seal) -> None:
+    def __init__(self, writer: SqliteWriter, reader: Reader, seal: Seal, clock: Clock | None) -> None:
         self._writer = writer
         self._reader = reader
         self._seal = seal
+        self._clock = clock
         self.janitor = Janitor(self.run)
 
     @classmethod
-    def open(cls, url: str, *, sealing: Seal, busy_seconds: float = BUSY_SECONDS) -> Self:
+    def open(cls, url: str, *, sealing: Seal, clock: Clock | None = None, busy_seconds: float = BUSY_SECONDS) -> Self:
         """Open a migrated database; the event loop that first commits is the one it serves.
 
         Args:
             url: the database.url of the settings.
             sealing: seals and opens payloads.
+            clock: tells when a decision was held too long to come true (TIM-09); None never says so.
             busy_seconds: how long a commit waits for another process's transaction.
 
         Raises:
@@ -88,11 +97,11 @@ class Database:
             reader.close()
             reason = error.detail if isinstance(error, StorageUnavailable) else error
             raise UnusableDatabase(f"the database {path} cannot be opened: {reason}") from None
-        return cls(writer, reader, sealing)
+        return cls(writer, reader, sealing, clock)
 
     def store(self, tenant: str) -> SqliteStore:
         """The Store of one tenant; ask once, it keeps the tenant's parsed clients."""
-        return SqliteStore(tenant, self._writer, self._reader, self._seal)
+        return SqliteStore(tenant, self._writer, self._reader, self._seal, self._clock)
 
     async def run(self, unit: Unit[_Result]) -> _Result:
         """Run a unit on the writer thread, durably.
