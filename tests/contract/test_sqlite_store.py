@@ -20,8 +20,8 @@ from fapi_as.adapters.keys import Sealing
 from fapi_as.adapters.store import Database, Operators, UnsupportedDatabase, UnusableDatabase, migrate
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.decisions import Issue, Refuse
-from fapi_as.protocol.effects import HandleKind, Keep, Record, Require, Required
-from fapi_as.protocol.errors import InvalidClient, StorageUnavailable
+from fapi_as.protocol.effects import HandleKind, Keep, Record, Require, Required, TakeOnce
+from fapi_as.protocol.errors import InvalidClient, InvalidDpopProof, StorageUnavailable
 from fapi_as.protocol.handles import digest_of
 from rs_kit.adapters import sqlite_writer
 from tests.support.store_harness import METADATA, NOW, STAMP
@@ -115,11 +115,34 @@ async def test_audit_facts_are_never_changed_nor_deleted(path: Path, database: D
     assert execute(path, "SELECT event FROM audit") == [("token.issued",)]
 
 
+async def test_a_decision_without_its_fact_does_not_come_true(path: Path, database: Database) -> None:
+    execute(path, "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no room for evidence'); END")
+    store, fact = database.store("default"), Record(fact=AuditFact(event=AuditEvent.TOKEN_ISSUED))
+    with pytest.raises(StorageUnavailable):
+        await store.commit(Issue(effects=(KEEP, fact)), STAMP)
+    assert await store.reading.handle(KEEP.kind, KEEP.digest) is None
+    execute(path, "DROP TRIGGER full")
+    await store.commit(Issue(effects=(KEEP, fact)), STAMP)
+    assert await store.reading.handle(KEEP.kind, KEEP.digest) is not None
+
+
 def test_a_new_database_is_for_its_owner_only(path: Path, url: str) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 # --- several processes
+
+
+async def test_what_one_worker_took_is_taken_for_the_other(url: str, database: Database) -> None:
+    once = TakeOnce(namespace="dpop_proof", digest=b"d" * 32, until=NOW + 60)
+    replayed = Refuse(error=InvalidDpopProof("proof replayed"))
+    other = Database.open(url, sealing=Sealing(SEALING_KEY))
+    outcomes = [
+        await worker.store("default").commit(Issue(effects=(once,), lost={once: replayed}), STAMP)
+        for worker in (database, other, database)
+    ]
+    await other.close()
+    assert [isinstance(outcome, Issue) for outcome in outcomes] == [True, False, False]
 
 
 async def test_what_an_operator_changes_is_seen_by_running_workers_at_once(url: str, database: Database) -> None:
