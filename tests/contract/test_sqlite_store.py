@@ -95,6 +95,7 @@ async def test_a_database_opened_with_another_sealing_key_gives_nothing_away(url
     await thief.close()
 
 
+@pytest.mark.attack("STO-09")
 @pytest.mark.parametrize("planted", [-1, 253_370_764_801, None, "9999-12-31"])
 def test_implausible_times_cannot_be_planted(path: Path, url: str, planted: object) -> None:
     row = ("default", "code", b"d", b"p", planted, NOW)
@@ -115,6 +116,7 @@ async def test_audit_facts_are_never_changed_nor_deleted(path: Path, database: D
     assert execute(path, "SELECT event FROM audit") == [("token.issued",)]
 
 
+@pytest.mark.attack("STO-13")
 async def test_a_decision_without_its_fact_does_not_come_true(path: Path, database: Database) -> None:
     execute(path, "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no room for evidence'); END")
     store, fact = database.store("default"), Record(fact=AuditFact(event=AuditEvent.TOKEN_ISSUED))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tests.faults.campaign import HEADER, Verdict
 from tests.faults.kill import kill_under_load
 from tests.faults.seeded import SEEDED
-from tests.faults.storage import EIO, ENOSPC, database_locked, disk_full, injected
+from tests.faults.storage import EIO, ENOSPC, database_locked, disk_full, file_size_limited, injected
 from tests.faults.wall_clock import clock_stepped, library
 
 _LONG = 30  # from so many rounds on, the times are those of the catalogue
@@ -40,6 +40,7 @@ def campaigns(rounds: int) -> list[Planned]:
     return [
         Planned("kill -9", None, lambda: kill_under_load(rounds)),
         Planned("database locked", None, lambda: database_locked(1, held_seconds=30.0 if is_long else 7.0)),
+        Planned("file size limited", None, lambda: file_size_limited(few)),
         Planned("disk full", _without(os.geteuid() == 0, "root"), lambda: disk_full(few)),
         Planned(EIO.name, strace, lambda: injected(EIO, few)),
         Planned(ENOSPC.name, strace, lambda: injected(ENOSPC, few)),

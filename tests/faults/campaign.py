@@ -95,7 +95,7 @@ async def watch_reads(server: FaultyServer, stop: asyncio.Event) -> list[tuple[i
 
 async def judge(server: FaultyServer, ledger: Ledger, verdict: Verdict, *, unavailable_may_be_kept: bool) -> None:
     """Look at everything again and let the checker compare."""
-    await look_again(server.site, ledger)
+    await look_again(server.site, ledger, limit=30)
     judge_stored(server, ledger, verdict, unavailable_may_be_kept=unavailable_may_be_kept)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import sqlite3
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from tests.faults.peers import Ledger, look_again, sign_in
 from tests.support.history import Outcome
 
 _DISK = "4m"
+_FILE_SIZE = 64 * 1024
 _BEFORE_SECONDS = 1.0
 _AFTER_SECONDS = 0.5
 _LOCK_ANSWER_SECONDS = 6.5  # STO-04: within 6 s, and half a second for a busy machine
@@ -88,6 +90,32 @@ def _judge_lock(ledger: Ledger, seen: Sequence[tuple[int, float]], verdict: Verd
     for operation in ledger.history.operations:
         if operation.outcome is Outcome.UNAVAILABLE and operation.waited > _LOCK_ANSWER_SECONDS:
             verdict.broken("R9", f"{operation.kind} was turned away after {operation.waited:.1f} s only")
+
+
+async def file_size_limited(rounds: int, *, limited_seconds: float = 2.0) -> Verdict:
+    """No file may grow beyond 64 KiB for a while (STO-03, RLIMIT_FSIZE): as a full disk, and needs no root."""
+    began, verdict, ledger = time.monotonic(), Verdict(name="file size limited"), Ledger()
+    with installed(workers=2) as server:
+        server.start()
+        await sign_in(server.site, ledger)
+        for number in range(rounds):
+
+            async def fault() -> None:
+                await asyncio.sleep(_BEFORE_SECONDS)
+                before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in server.running.workers()}
+                for pid, (_, hard) in before.items():
+                    resource.prlimit(pid, resource.RLIMIT_FSIZE, (_FILE_SIZE, hard))
+                await asyncio.sleep(limited_seconds)
+                for pid, limits in before.items():
+                    resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+            await under_load(server, ledger, fault, seed=number)
+            await _recovered(server, ledger, verdict)
+            _progress("file size limited", number, ledger)
+        _has_bitten(ledger, verdict)
+        await judge(server, ledger, verdict, unavailable_may_be_kept=False)
+    verdict.rounds, verdict.seconds = rounds, time.monotonic() - began
+    return verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
