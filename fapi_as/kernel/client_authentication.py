@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from fapi_as.kernel.door import Refused, settle
+from fapi_as.kernel.door import settle
 from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.kernel.seam import Context
 from fapi_as.protocol import client_assertion
@@ -29,19 +29,13 @@ async def serve_client(context: Context, request: EndpointRequest, serve: Serve)
         raise InvalidRequest("parameters in the URL", "parameters belong in the body")  # OA-EP-3, RFC 9126 §2.1
     parameters = parse_form(single(request.headers, b"content-type"), request.body)
     client = await authenticate_client(context, request, parameters)
-    client_id = client.registered.client_id
     try:
-        try:
-            return await serve(context, request, client, parameters)
-        except StorageUnavailable:
-            raise
-        except ProtocolError as error:
-            await settle(context, request, recorded_refusal(error, client_id=client_id))
-            raise  # unreachable: settling a refusal always raises
-    except Refused as refused:
-        if isinstance(refused.error, InvalidClient):  # an assertion that was spent already is a failure, too
-            context.failed_authentications.count(client_id, request)
+        return await serve(context, request, client, parameters)
+    except StorageUnavailable:
         raise
+    except ProtocolError as error:
+        await settle(context, request, recorded_refusal(error, client_id=client.registered.client_id))
+        raise  # unreachable: settling a refusal always raises
 
 
 async def authenticate_client(
