@@ -190,6 +190,16 @@ async def test_one_signed_request_sent_sixteen_times_at_once_is_one_and_revokes_
     assert (await house.agent.refresh(winner.json()["refresh_token"])).scope == "accounts:read"
 
 
+async def test_a_copy_of_a_whole_request_that_comes_later_revokes_nothing(house: House) -> None:
+    done, pushed = await a_code(house)
+    await house.agent.push()
+    message = house.agent.code_request(done.code or "", pushed)
+    first = await house.agent.send(message)
+    copy = await house.agent.send(message)
+    assert (first.status_code, copy.status_code) == (200, 401)
+    assert (await house.agent.refresh(first.json()["refresh_token"])).scope == "accounts:read"
+
+
 # --- the rule alone
 
 NOW = 1_800_000_000

@@ -66,6 +66,16 @@ async def test_nothing_that_is_not_registered(
     assert await refused(house, **changes) == answer
 
 
+async def test_a_scope_of_the_resource_that_the_client_may_not_have_is_refused(house: House) -> None:
+    house.change_client(scope=frozenset({"orders:read"}))
+    assert await refused(house, scope="accounts:read") == (400, "invalid_scope", "scope not allowed")
+
+
+async def test_a_scope_of_the_client_that_means_nothing_at_the_resource_is_refused(house: House) -> None:
+    house.resource(version=2, scopes={"other": "Something else"})
+    assert await refused(house, scope="accounts:read") == (400, "invalid_scope", "scope not allowed")
+
+
 async def test_a_client_without_any_scope_at_the_resource_is_refused(house: House) -> None:
     house.change_client(scope=frozenset({"orders:read"}))
     answer = await refused(house, scope=...)
