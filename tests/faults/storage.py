@@ -130,7 +130,19 @@ class Injection:
 
     def wrapper(self) -> list[str]:
         rule = f"inject={self.calls}:error={self.error}:when={self.when}"
-        return ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={self.calls}", "-e", rule]
+        return [
+            "strace",
+            "-D",
+            "-f",
+            "--seccomp-bpf",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            f"trace={self.calls}",
+            "-e",
+            rule,
+        ]
 
 
 EIO = Injection(name="EIO on fsync", calls="fdatasync,fsync", error="EIO", when="20+5", may_be_kept=True)
@@ -154,7 +166,7 @@ async def injected(injection: Injection, rounds: int, *, seconds: float = 4.0, t
             server.kill("group")
             server.start(wrapped=False)
             await _recovered(server, ledger, verdict)
-            await look_again(server.site, ledger, limit=50)
+            await look_again(server.site, ledger, limit=20)
             _progress(injection.name, number, ledger)
             if number + 1 < rounds:
                 server.stop()
