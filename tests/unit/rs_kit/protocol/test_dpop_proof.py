@@ -34,10 +34,10 @@ def test_one_header_field_is_the_proof(name: bytes) -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        ((b"dpop", b"a.b.c"), (b"dpop", b"a.b.c")),
-        ((b"dpop", b"a.b.c"), (b"dpop", b"")),
-        ((b"dpop", b"a.b.c, d.e.f"),),
-        ((b"dpop", b"a.b.c,d.e.f"),),
+        ((b"dpop", proof().encode()), (b"dpop", proof().encode())),
+        ((b"dpop", proof().encode()), (b"dpop", b"")),
+        ((b"dpop", proof().encode() + b", " + proof().encode()),),
+        ((b"dpop", proof().encode() + b"," + proof().encode()),),
         ((b"dpop", b""),),
         ((b"dpop", b"\xff"),),
         ((b"dpop", proof().encode() + b"\t"),),
