@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
+from fapi_as.ports import Store
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
 from fapi_as.protocol.decisions import Issue
 from fapi_as.protocol.effects import Record
@@ -21,9 +22,6 @@ from fapi_as.protocol.profile import (
     REFUSALS_WINDOW,
 )
 from fapi_as.protocol.source import site_of
-
-if TYPE_CHECKING:
-    from fapi_as.kernel.seam import Context
 
 _WINDOW: Final = seconds(REFUSALS_WINDOW)
 _TALLIES: Final = 1_000  # of one minute; whatever comes beside them is one tally per error code
@@ -131,7 +129,21 @@ def _folded(reason: Reason) -> Reason:
     return reason._replace(source=_MANY_SOURCES, detail=_SEVERAL_REASONS)
 
 
-async def write_counts(context: Context, now: int) -> None:
+class Evidence(Protocol):
+    """What of a tenant's Context the counts need."""
+
+    @property
+    def store(self) -> Store:
+        """Where facts are kept."""
+        ...
+
+    @property
+    def refusals(self) -> RefusalBudget:
+        """What was counted."""
+        ...
+
+
+async def write_counts(context: Evidence, now: int) -> None:
     """Write the counting facts of minutes that are over.
 
     Raises:
