@@ -71,6 +71,22 @@ async def test_units_that_wait_at_the_same_time_share_one_commit(path: Path, oth
     assert commits == 2
 
 
+async def test_nobody_else_can_write_between_what_a_unit_reads_and_what_it_writes(
+    path: Path, writer: SqliteWriter
+) -> None:
+    def read_and_write(transaction: Transaction) -> str:
+        transaction.execute("SELECT count(*) FROM number").fetchone()
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+            try:
+                other.execute("INSERT INTO number VALUES (2)")
+            except sqlite3.OperationalError as error:
+                insert(1, transaction)
+                return str(error)
+        return "somebody wrote"
+
+    assert await writer.submit(read_and_write) == "database is locked"
+
+
 async def test_the_writer_waits_for_the_disk_at_every_commit(writer: SqliteWriter) -> None:
     level = await writer.submit(lambda transaction: transaction.execute("PRAGMA synchronous").fetchone()[0])
     mode = await writer.submit(lambda transaction: transaction.execute("PRAGMA journal_mode").fetchone()[0])
