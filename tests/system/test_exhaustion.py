@@ -53,7 +53,6 @@ async def _from(server: AuthorizationServer, address: str) -> Connection:
     return Connection(reader, writer)
 
 
-@pytest.mark.attack("EXH-02")
 @pytest.mark.parametrize("what", ["nobody", "unknown client", "wrong key", "oversized"])
 async def test_a_flood_of_strangers_is_refused_at_less_cost_than_a_good_request(
     server: AuthorizationServer, what: str
