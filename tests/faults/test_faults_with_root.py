@@ -22,7 +22,6 @@ def _can_mount(directory: Path) -> bool:
     return mounted.returncode == 0 and subprocess.run(["umount", str(directory)], check=True).returncode == 0
 
 
-@pytest.mark.attack("STO-01")
 async def test_a_full_disk_turns_writes_away_and_is_forgotten_once_there_is_room(tmp_path: Path) -> None:
     if not _can_mount(tmp_path):
         pytest.skip("nobody may mount here")
@@ -31,7 +30,6 @@ async def test_a_full_disk_turns_writes_away_and_is_forgotten_once_there_is_room
     assert verdict.outcomes[Outcome.UNAVAILABLE] > 0
 
 
-@pytest.mark.attack("STO-02")
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 async def test_a_failed_fsync_is_never_acknowledged() -> None:
     verdict = await injected(EIO, 1, seconds=2.5)
