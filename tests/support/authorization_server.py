@@ -70,11 +70,6 @@ class AuthorizationServer:
                 line.tell = lambda request, reply: tell(of_reply(request, reply))
         return opened
 
-    def events(self, event: str) -> list[dict[str, object]]:
-        """The audit facts of one kind, oldest first."""
-        facts = self.commands.json("audit", "tail", "--limit", "10000")
-        return [fact for fact in facts if fact["event"] == event]
-
 
 def arguments(issuer: str, client_id: str, key: PeerKey) -> dict[str, object]:
     """The members of a client of these tests."""
