@@ -20,6 +20,7 @@ Result = TypeVar("Result")
 
 BUSY_SECONDS: Final = 5.0  # STO-04: a locked database is an answer within 6 s
 _WAL_LIMIT: Final = 64 * 1024 * 1024  # bytes that the write-ahead log may keep after a checkpoint
+_WAL_PAGES: Final = 256  # 1 MiB: a log that is let grow fills a small disk, and then nothing can be moved out of it
 
 
 class WriterUnavailable(Exception):
@@ -54,6 +55,7 @@ def connect(path: Path, *, mode: Literal["rw", "rwc"] = "rw", busy_seconds: floa
         connection.execute("PRAGMA synchronous=FULL")  # NORMAL lost acknowledged commits at a power cut (STO-06)
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
     except sqlite3.Error:
         connection.close()
         raise
