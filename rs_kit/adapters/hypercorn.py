@@ -15,7 +15,7 @@ import signal
 import ssl
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, cast
@@ -25,6 +25,7 @@ from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.config import Config
 from hypercorn.typing import AppWrapper, ASGIFramework, LifespanState
 
+from rs_kit.adapters.hypercorn_accepting import Acceptor
 from rs_kit.adapters.hypercorn_connection import Connection, Shared
 from rs_kit.adapters.hypercorn_http import Limits
 from rs_kit.adapters.hypercorn_tasks import ApplicationTasks
@@ -38,6 +39,7 @@ Application = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Messa
 
 _OWN_DESCRIPTORS: Final = 128  # the database, logs, sockets that listen, handshakes that have just begun
 _SWEEP_SECONDS: Final = 0.5
+_EXPIRY_PAUSE_SECONDS: Final = 0.001  # peers that came together also end together: others must not wait for that
 _LAST_ACCEPTS_SECONDS: Final = 0.02
 _REQUESTS_PER_CONNECTION: Final = 1_000_000
 
@@ -121,10 +123,11 @@ class Listener:
         """End every connection that is past its deadline: one timer for all instead of one per request."""
         self._sweeper = None
         now = self._loop.time()
-        for connection in tuple(self.shared.connections):
-            if connection.deadline is not None and connection.deadline <= now:
-                connection.deadline = None
-                self._tasks.start(connection.expire())
+        overdue = [c for c in self.shared.connections if c.deadline is not None and c.deadline <= now]
+        for connection in overdue:
+            connection.deadline = None
+        if overdue:
+            self._tasks.start(_expire(overdue))
         if self._connections:
             self._watch()
 
@@ -152,6 +155,12 @@ class Listener:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+
+
+async def _expire(overdue: Sequence[Connection]) -> None:
+    for connection in overdue:
+        await connection.expire()
+        await asyncio.sleep(_EXPIRY_PAUSE_SECONDS)
 
 
 def _descriptors() -> int:
@@ -187,23 +196,18 @@ async def serve(
     listener = Listener(wrapped, config, state)
     async with _lifespan(Lifespan(wrapped, _hypercorn_config(), asyncio.get_running_loop(), state)):
         sockets = bind(config.host, config.port, reuse_port=config.reuse_port)
-        context = config.tls()
-        tls_limits: dict[str, Any] = {}
-        if context is not None:
-            tls_limits = {"ssl_handshake_timeout": config.handshake_seconds, "ssl_shutdown_timeout": 2.0}
-        servers = [
-            await asyncio.start_server(listener.accept, sock=bound, ssl=context, backlog=config.backlog, **tls_limits)
-            for bound in sockets
-        ]
+        context, seconds = config.tls(), config.handshake_seconds
+        acceptors = [Acceptor(bound, listener.accept, context=context, handshake_seconds=seconds) for bound in sockets]
+        for acceptor in acceptors:
+            acceptor.start(config.backlog)
         if ready is not None:
             ready(int(sockets[0].getsockname()[1]))
         try:
             await shutdown.wait()
         finally:
-            # a connection that waits to be accepted would be reset with its request unread
             await asyncio.sleep(_LAST_ACCEPTS_SECONDS)
-            for server in servers:
-                server.close()
+            for acceptor in acceptors:
+                acceptor.close()
             await listener.drain()
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import random
 import ssl
 import sys
 import time
@@ -20,7 +22,9 @@ READY = r"^(slow peers are there)$"
 HEAD_PAUSE = 3.0  # seconds between two bytes of a head, HTT-16
 BODY_PAUSE = 1.0  # between two pieces of a body
 BODY_PIECE = b"a" * 10
-_AT_ONCE = 32  # handshakes: more would be a flood of handshakes and not a test of slowness
+_AT_ONCE = 4  # handshakes: more would be a flood of handshakes and not a test of slowness
+_PAUSE = 3.0  # at most, until a peer that was cut off comes again
+_NICE = 10  # elsewhere, peers have a machine of their own
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,6 +89,7 @@ class Peers:
                     self.counts[f"{name} cut off"] += 1
             finally:
                 writer.transport.abort()
+            await asyncio.sleep(random.uniform(0.0, _PAUSE))
 
     async def slow_head(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"POST /token HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
@@ -123,4 +128,5 @@ def _trust() -> ssl.SSLContext:
 _TRUST = _trust()
 
 if __name__ == "__main__":
+    os.nice(_NICE)
     asyncio.run(Peers(Plan(**json.loads(sys.argv[1]))).run())

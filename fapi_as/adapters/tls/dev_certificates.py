@@ -18,12 +18,12 @@ LIFETIME: Final = timedelta(days=90)
 RENEWED_BEFORE_END: Final = timedelta(days=14)
 _CLOCK_DIFFERENCE: Final = timedelta(hours=1)  # a container's clock may be a little behind
 _SERVER_NAMES: Final = ("localhost", "127.0.0.1", "::1")
-# RSA for servers: every TLS 1.2 client can talk to one
-_IDENTITIES: Final[dict[str, tuple[tuple[str, ...], trustme.KeyType]]] = {
-    "authorization-server": (_SERVER_NAMES, trustme.KeyType.RSA),
-    "mcp-server": (_SERVER_NAMES, trustme.KeyType.RSA),
-    "agent": (("agent.localhost",), trustme.KeyType.ECDSA),
-    "other-agent": (("other-agent.localhost",), trustme.KeyType.ECDSA),
+# P-256 for all: signing with RSA would be most of what a handshake costs a server
+_IDENTITIES: Final[dict[str, tuple[str, ...]]] = {
+    "authorization-server": _SERVER_NAMES,
+    "mcp-server": _SERVER_NAMES,
+    "agent": ("agent.localhost",),
+    "other-agent": ("other-agent.localhost",),
 }
 
 
@@ -82,7 +82,7 @@ def _write(directory: Path, authority: Path, now: datetime) -> datetime:
     not_before, not_after = now - _CLOCK_DIFFERENCE, now + LIFETIME
     issuing = _authority(not_before, not_after)
     authority.unlink(missing_ok=True)  # last written: without it a half-written set is no set
-    for name, (identities, key_type) in _IDENTITIES.items():
+    for name, identities in _IDENTITIES.items():
         leaf = issuing.issue_cert(
             *identities,
             common_name=name,
@@ -90,7 +90,7 @@ def _write(directory: Path, authority: Path, now: datetime) -> datetime:
             organization_unit_name=name,
             not_before=not_before,
             not_after=not_after,
-            key_type=key_type,
+            key_type=trustme.KeyType.ECDSA,
         )
         files = _files(directory, name)
         _replace(files.private_key, leaf.private_key_pem.bytes(), 0o600)
@@ -133,7 +133,7 @@ def _usable_until(directory: Path, authority: Path) -> datetime | None:
     """The first end of the whole set, or None when it is no set."""
     try:
         issuer = x509.load_pem_x509_certificate(authority.read_bytes())
-        ends = [_leaf_end(_files(directory, name), issuer, identities) for name, (identities, _) in _IDENTITIES.items()]
+        ends = [_leaf_end(_files(directory, name), issuer, identities) for name, identities in _IDENTITIES.items()]
     except (OSError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
         return None
     return min(issuer.not_valid_after_utc, *ends)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from fapi_as.adapters.tls.dev_certificates import LIFETIME, DevCertificates, ensure_dev_certificates
 
@@ -48,10 +48,10 @@ def test_every_certificate_has_a_real_end(made: DevCertificates) -> None:
     assert made.expires_at == end
 
 
-def test_servers_have_rsa_keys_and_the_names_of_this_device(made: DevCertificates) -> None:
+def test_servers_have_p256_keys_and_the_names_of_this_device(made: DevCertificates) -> None:
     for files in (made.authorization_server, made.mcp_server):
         certificate = _certificate(files.certificate)
-        assert isinstance(certificate.public_key(), RSAPublicKey)
+        assert isinstance(certificate.public_key(), EllipticCurvePublicKey)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         assert {str(name.value) for name in names} == {"localhost", "127.0.0.1", "::1"}
 

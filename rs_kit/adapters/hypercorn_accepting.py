@@ -1,0 +1,100 @@
+"""Accepting at a steady pace: a thousand peers who connect at once are let in one after the other.
+
+The event loops accept all that waits in one turn and then do all its handshakes in the next ones; requests of
+connections that are there already would wait behind a flood of newcomers for tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Final
+
+_PAUSE_SECONDS: Final = 0.001  # between two handshakes, each of which costs about half of it
+_RETRY_SECONDS: Final = 1.0  # when there is no descriptor left
+_SHUTDOWN_SECONDS: Final = 2.0  # for the peer's close_notify
+
+OnConnection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
+
+
+class Acceptor:
+    """One listening socket, on the running event loop.
+
+    Args:
+        bound: the socket, bound and without blocking.
+        on_connection: called with every connection that is ready to be read, after its handshake.
+        context: for TLS; None for plain HTTP, where accepting costs nothing and needs no pause.
+        handshake_seconds: how long a handshake may take.
+    """
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        on_connection: OnConnection,
+        *,
+        context: ssl.SSLContext | None,
+        handshake_seconds: float,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._bound = bound
+        self._on_connection = on_connection
+        self._tls: dict[str, Any] = {}
+        if context is not None:
+            self._tls = {
+                "ssl": context,
+                "ssl_handshake_timeout": handshake_seconds,
+                "ssl_shutdown_timeout": _SHUTDOWN_SECONDS,
+            }
+        self._resumption: asyncio.TimerHandle | None = None
+        self._handshakes: set[asyncio.Task[None]] = set()
+
+    def start(self, backlog: int) -> None:
+        """Listen; so many connections may wait in the kernel."""
+        self._bound.listen(backlog)
+        self._resume()
+
+    def close(self) -> None:
+        """Take in whoever waits, who would be reset with a request unread, and listen no more."""
+        if self._resumption is not None:
+            self._resumption.cancel()
+        self._loop.remove_reader(self._bound)
+        with contextlib.suppress(OSError):
+            while True:
+                self._begin(self._bound.accept()[0])
+        self._bound.close()
+
+    def _resume(self) -> None:
+        self._resumption = None
+        self._loop.add_reader(self._bound, self._accept)
+
+    def _accept(self) -> None:
+        try:
+            peer, _ = self._bound.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # another worker was faster, or the peer has gone
+        except OSError:
+            self._rest(_RETRY_SECONDS)  # the socket stays readable: trying at once would try for ever
+            return
+        self._begin(peer)
+        if self._tls:
+            self._rest(_PAUSE_SECONDS)
+
+    def _rest(self, seconds: float) -> None:
+        self._loop.remove_reader(self._bound)
+        self._resumption = self._loop.call_later(seconds, self._resume)
+
+    def _begin(self, peer: socket.socket) -> None:
+        peer.settimeout(0)
+        handshake = self._loop.create_task(self._connect(peer))
+        self._handshakes.add(handshake)
+        handshake.add_done_callback(self._handshakes.discard)
+
+    async def _connect(self, peer: socket.socket) -> None:
+        reader = asyncio.StreamReader(loop=self._loop)
+        protocol = asyncio.StreamReaderProtocol(reader, self._on_connection, loop=self._loop)
+        # a handshake that fails closes its transport, and with it the socket
+        with contextlib.suppress(OSError):
+            await self._loop.connect_accepted_socket(lambda: protocol, peer, **self._tls)
