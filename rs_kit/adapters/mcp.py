@@ -19,6 +19,7 @@ from rs_kit.adapters.asgi import CALL, Application, Receive, RsKit, Scope, Send
 from rs_kit.guard import Guard
 from rs_kit.ports import AuthorizedCall
 from rs_kit.protocol.errors import InsufficientScope, UnknownMethod
+from rs_kit.protocol.frozen_json import thawed
 from rs_kit.protocol.tool_policy import RpcMessage, ToolPolicy
 
 _REFUSED: Final = -32001  # a server error of JSON-RPC 2.0 §5.1
@@ -90,6 +91,6 @@ def _user(call: AuthorizedCall) -> AuthenticatedUser:
             expires_at=token.expires_at,
             resource=call.resource,
             subject=token.subject,
-            claims=dict(token.claims),
+            claims=thawed(token.claims),
         )
     )

@@ -11,6 +11,7 @@ from rs_kit.protocol import jws
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
 from rs_kit.protocol.confirmation import Confirmation
 from rs_kit.protocol.errors import InvalidJws, InvalidToken
+from rs_kit.protocol.frozen_json import frozen
 from rs_kit.protocol.jwk import PublicJwk
 
 ACCESS_TOKEN_LIMIT: Final = 8 * 1024  # characters; our server gives out at most 6 KiB (RAR-19)
@@ -21,7 +22,10 @@ _ALGORITHMS: Final = frozenset(SIGNING_ALGORITHMS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedAccessToken:
-    """What the issuer says; `confirmation` None is a token that is bound to nobody."""
+    """What the issuer says; `confirmation` None is a token that is bound to nobody.
+
+    It is kept and shown to every call that brings the token, so nothing in it can be changed.
+    """
 
     issuer: str
     subject: str
@@ -81,7 +85,7 @@ def verify_access_token(  # noqa: PLR0913 - the parties and the clock of one che
         jti=_text(claims, "jti"),
         confirmation=confirmations.parse(claims["cnf"]) if "cnf" in claims else None,
         authorization_id=_text(claims, "authorization_id") if "authorization_id" in claims else None,
-        claims=claims,
+        claims=frozen(claims),
     )
     if audience not in verified.audience:  # exactly: no prefix, no normal form (RSV-4)
         raise InvalidToken("aud is another resource")
