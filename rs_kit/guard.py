@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -78,10 +79,9 @@ class TokenCache:
         self._entries: dict[bytes, Verified] = {}
         self._limit = limit
 
-    def get(self, digest: bytes, keys: object) -> Verified | None:
-        """What this field brought, if it verified under exactly this key set."""
-        entry = self._entries.get(digest)
-        return entry if entry is not None and entry.keys is keys else None
+    def get(self, digest: bytes) -> Verified | None:
+        """What this field brought when it verified; it counts no more than the `keys` that it verified under."""
+        return self._entries.get(digest)
 
     def remember(self, digest: bytes, entry: Verified) -> None:
         """Keep a verified token; the oldest makes room."""
@@ -131,8 +131,9 @@ class Guard:
 
     Args:
         resource: the URL that clients call and the audience of their tokens, exactly (PRM-8).
-        issuer: the one authorization server whose tokens are accepted.
-        keys: that issuer's keys.
+        issuer: the authorization server whose tokens are accepted, or each of several. A subject of one is nobody at
+            another: `AuthorizedCall.token.issuer` says whose word it is.
+        keys: that issuer's keys, or those of each; a token is verified with its own issuer's keys and no other.
         used_once: the replay store, shared by every worker that serves this resource.
         tools: the scopes of each tool; what is not listed is refused.
         nonce_key: 32 secret bytes, the same in every worker; None switches nonces off.
@@ -149,8 +150,8 @@ class Guard:
         self,
         *,
         resource: str,
-        issuer: str,
-        keys: IssuerKeys,
+        issuer: str | Sequence[str],
+        keys: IssuerKeys | Sequence[IssuerKeys],
         used_once: UsedOnce,
         tools: ToolPolicy,
         nonce_key: bytes | None,
@@ -159,20 +160,20 @@ class Guard:
         proof_age_seconds: int = PROOF_AGE_SECONDS,
         resource_name: str | None = None,
     ) -> None:
-        if keys.issuer != issuer:
-            raise ValueError("keys are of another issuer")
+        self._issuers = _keys_by_issuer(issuer, keys)
         if nonce_key is not None and len(nonce_key) < _NONCE_KEY_BYTES:
             raise ValueError(f"nonce_key needs {_NONCE_KEY_BYTES} bytes")
         if not 0 < proof_age_seconds <= PROOF_AGE_CEILING:
             raise ValueError(f"proof_age_seconds must be at most {PROOF_AGE_CEILING} (DPOP-12)")
         self.metadata = ResourceMetadata(
-            resource=resource, authorization_servers=(issuer,), scopes_supported=tools.base, resource_name=resource_name
+            resource=resource,
+            authorization_servers=tuple(self._issuers),
+            scopes_supported=tools.base,
+            resource_name=resource_name,
         )
         self.address = Address(resource)
         self.clock = clock
         self._resource = resource
-        self._issuer = issuer
-        self._keys = keys
         self._used_once = used_once
         self._tools = tools
         self._nonce_key = nonce_key
@@ -206,6 +207,7 @@ class Guard:
                 None if message is _NO_MESSAGE else message.method,
                 message.target,
                 self._nonce_header(proof.jkt, now),
+                proof.issued_at - now,
             )
             self._observer.admitted(call)
         except ProtocolError as error:
@@ -247,9 +249,10 @@ class Guard:
 
     def _known(self, digest: bytes, now: int) -> Verified | None:
         """The token, if it verified before under the keys that are in force now, and has not expired since."""
-        keys = self._keys.current()
-        known = None if keys is None else self._tokens.get(digest, keys)
-        return known if known is not None and not _is_over(known.token, now) else None
+        known = self._tokens.get(digest)
+        if known is None or _is_over(known.token, now):
+            return None
+        return known if self._issuers[known.token.issuer].current() is known.keys else None
 
     async def _verified(self, request: HttpRequest, digest: bytes, now: int) -> Verified:
         """The token, verified now (RSV-1 steps 3 to 7).
@@ -260,13 +263,15 @@ class Guard:
         """
         presented = _dpop_token(request)
         unverified = present(presented)
-        if unverified.claims.get("iss") != self._issuer:
+        issuer = unverified.claims.get("iss")
+        trusted = self._issuers.get(issuer) if isinstance(issuer, str) else None
+        if trusted is None:
             raise InvalidToken("iss is another issuer")  # before its kid can make us ask our issuer for keys
-        keys = await self._keys.keys(unverified.kid)
+        keys = await trusted.keys(unverified.kid)
         token = verify_access_token(
             unverified,
             keys=keys,
-            issuer=self._issuer,
+            issuer=trusted.issuer,
             audience=self._resource,
             now=now,
             leeway_seconds=_LEEWAY_SECONDS,
@@ -314,6 +319,20 @@ class Guard:
             return ()
         fresh = nonce.issue(self._nonce_key, now=now, jkt=jkt, window_seconds=NONCE_WINDOW_SECONDS)
         return ((b"dpop-nonce", fresh.encode("ascii")),)
+
+
+def _keys_by_issuer(issuer: str | Sequence[str], keys: IssuerKeys | Sequence[IssuerKeys]) -> Mapping[str, IssuerKeys]:
+    """The keys of each issuer, in the order in which the issuers were named.
+
+    Raises:
+        ValueError: there are no issuers, one is named twice, or not each of them has its keys.
+    """
+    issuers = [issuer] if isinstance(issuer, str) else list(issuer)
+    sets = list(keys) if isinstance(keys, Sequence) else [keys]
+    named = {of_one.issuer: of_one for of_one in sets}
+    if not issuers or sorted(issuers) != sorted(of_one.issuer for of_one in sets) or len(named) != len(issuers):
+        raise ValueError("keys are of another issuer")
+    return {name: named[name] for name in issuers}
 
 
 def _is_over(token: VerifiedAccessToken, now: int) -> bool:

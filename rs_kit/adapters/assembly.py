@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from rs_kit.adapters.clock import SystemClock
 from rs_kit.adapters.issuer_keys import HttpsIssuerKeys
@@ -11,34 +15,40 @@ from rs_kit.guard import PROOF_AGE_SECONDS, Guard
 from rs_kit.ports import IssuerKeys, Observer, UsedOnce
 from rs_kit.protocol.tool_policy import ToolPolicy
 
+_NONCE_KEY_BYTES: Final = 32
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
 
 def assemble_guard(  # noqa: PLR0913 - the choices of one server, named at every call
     *,
     resource: str,
-    issuer: str,
+    issuer: str | Sequence[str],
     tools: ToolPolicy,
     used_once: UsedOnce,
     nonce_key: bytes | None,
-    keys: IssuerKeys | None = None,
+    keys: IssuerKeys | Sequence[IssuerKeys] | None = None,
     ca_file: Path | str | None = None,
     observer: Observer | None = None,
     proof_age_seconds: int = PROOF_AGE_SECONDS,
     resource_name: str | None = None,
 ) -> Guard:
-    """A guard on the system's clock that fetches the issuer's keys over HTTPS and logs its decisions.
+    """A guard on the system's clock that fetches the issuers' keys over HTTPS and logs its decisions.
 
-    `used_once` is `MemoryUsedOnce()` for one process; several workers need one that they share, and the same 32
-    secret bytes as `nonce_key` (`ephemeral_nonce_key()` for one process). `keys` replaces the issuer's JWKS over
-    HTTPS; `ca_file` names the authorities to trust when fetching it, as PEM, instead of those of the system.
+    One process takes `MemoryUsedOnce()` and `ephemeral_nonce_key()`. The workers of one host share both instead:
+    `SqliteUsedOnce(path)` and `read_nonce_key(path)`. `keys` replaces the JWKS over HTTPS; `ca_file` names the
+    authorities to trust when fetching it, as PEM, instead of those of the system.
 
     Raises:
         ValueError: a combination that would not be safe.
         OSError: `ca_file` cannot be read.
     """
+    if keys is None:
+        issuers = [issuer] if isinstance(issuer, str) else issuer
+        keys = [HttpsIssuerKeys(name, ca_file=ca_file) for name in issuers]
     return Guard(
         resource=resource,
         issuer=issuer,
-        keys=HttpsIssuerKeys(issuer, ca_file=ca_file) if keys is None else keys,
+        keys=keys,
         used_once=used_once,
         tools=tools,
         nonce_key=nonce_key,
@@ -47,3 +57,19 @@ def assemble_guard(  # noqa: PLR0913 - the choices of one server, named at every
         proof_age_seconds=proof_age_seconds,
         resource_name=resource_name,
     )
+
+
+def read_nonce_key(path: Path | str) -> bytes:
+    """The nonce key that workers share: the bytes of a file, as `head -c 32 /dev/urandom` makes them.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is shorter than 32 bytes, or others than its owner may read or write it.
+    """
+    with Path(path).open("rb") as file:
+        if os.fstat(file.fileno()).st_mode & _OTHERS:
+            raise ValueError(f"{path}: only its owner may read or write the nonce key (chmod 600)")
+        key = file.read()
+    if len(key) < _NONCE_KEY_BYTES:
+        raise ValueError(f"{path}: a nonce key needs {_NONCE_KEY_BYTES} bytes")
+    return key

@@ -10,7 +10,14 @@ from typing import Final, NamedTuple
 
 from rs_kit.protocol import base64url, jws, nonce
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
-from rs_kit.protocol.errors import InvalidDpopProof, InvalidJwk, InvalidJws, InvalidRequest, UseDpopNonce
+from rs_kit.protocol.errors import (
+    InvalidDpopProof,
+    InvalidJwk,
+    InvalidJws,
+    InvalidRequest,
+    ProofOutOfTime,
+    UseDpopNonce,
+)
 from rs_kit.protocol.http import Headers, once
 from rs_kit.protocol.htu import htu_matches, normalise
 from rs_kit.protocol.jwk import PublicJwk, parse_public
@@ -176,9 +183,9 @@ def _issued_at(claims: dict[str, object], expect: ProofExpectation) -> int:
     if issued_at is None:
         raise InvalidDpopProof("iat")
     if issued_at > expect.now + expect.max_future_seconds:
-        raise InvalidDpopProof("iat is ahead of the clock")
+        raise ProofOutOfTime("iat is ahead of the clock", iat_offset=issued_at - expect.now)
     if issued_at < expect.now - expect.max_age_seconds:
-        raise InvalidDpopProof("iat is too old")
+        raise ProofOutOfTime("iat is too old", iat_offset=issued_at - expect.now)
     if "exp" in claims:  # DPOP-17: not asked for, but meant when it is there
         expires_at = jws.numeric_date(claims["exp"])
         if expires_at is None or expires_at + _EXPIRY_LEEWAY <= expect.now:

@@ -34,6 +34,14 @@ class InvalidDpopProof(ProtocolError):
     public: ClassVar[str] = "the DPoP proof is not valid"
 
 
+class ProofOutOfTime(InvalidDpopProof):
+    """RFC 9449 §4.3 (11): `iat_offset` is by how many seconds its iat is ahead of our clock; negative: behind."""
+
+    def __init__(self, detail: str, *, iat_offset: int) -> None:
+        super().__init__(detail)
+        self.iat_offset = iat_offset
+
+
 class UseDpopNonce(ProtocolError):
     """RFC 9449 §8 and §9: the proof is right but for its nonce; `jkt` is the key that the new nonce is bound to."""
 
