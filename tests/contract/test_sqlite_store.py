@@ -18,6 +18,7 @@ import pytest
 
 from fapi_as.adapters.keys import Sealing
 from fapi_as.adapters.store import Database, Operators, UnsupportedDatabase, UnusableDatabase, migrate
+from fapi_as.adapters.store.tables import REVISION
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.decisions import Issue, Refuse
 from fapi_as.protocol.effects import HandleKind, Keep, Record, Require, Required, TakeOnce
@@ -373,6 +374,6 @@ def test_a_migration_killed_at_any_statement_is_whole_or_absent_and_runs_again(t
         tables = {name for (name,) in execute(path, "SELECT name FROM sqlite_schema WHERE type = 'table'")}
         assert finished or not tables or "lease" in tables
         migrate(f"sqlite:///{path}")
-        assert execute(path, "SELECT version_num FROM alembic_version") == [("0001",)]
+        assert execute(path, "SELECT version_num FROM alembic_version") == [(REVISION,)]
         path.unlink()
     assert statement > 20

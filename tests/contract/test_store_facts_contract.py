@@ -144,6 +144,17 @@ async def test_a_hundred_attempts_at_once_are_not_more_than_the_limit(harness: H
     assert sum(isinstance(outcome, Issue) for outcome in outcomes) == 5
 
 
+async def test_room_follows_the_order_of_attempts_whatever_the_clock_says(harness: Harness) -> None:
+    attempt = Attempt(bucket=b"alice", limit=2, window_seconds=900)
+    assert await won(harness, attempt, at=NOW)
+    assert await won(harness, attempt, at=NOW - 120)  # the clock was set back
+    assert not await won(harness, attempt, at=NOW - 120)
+    assert not await won(harness, attempt, at=NOW + 899)
+    assert await won(harness, attempt, at=NOW + 900)
+    assert await won(harness, attempt, at=NOW + 900)
+    assert not await won(harness, attempt, at=NOW + 900)
+
+
 async def test_a_success_forgets_the_attempts_of_its_bucket(harness: Harness) -> None:
     attempt = Attempt(bucket=b"alice", limit=1, window_seconds=900)
     assert await won(harness, attempt)

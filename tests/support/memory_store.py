@@ -228,7 +228,8 @@ class MemoryStore:
 
     def _attempt(self, effect: Attempt, now: int) -> bool:
         counted = self.rows.attempts.get(effect.bucket, ())
-        if sum(at > now - effect.window_seconds for at in counted) >= effect.limit:
+        earlier = counted[-effect.limit :]
+        if len(earlier) == effect.limit and earlier[0] > now - effect.window_seconds:
             return False
         self.rows.attempts[effect.bucket] = (*counted, now)
         return True

@@ -14,8 +14,8 @@ from fapi_as.adapters.keys import Sealing
 from fapi_as.adapters.store import Database
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.decisions import Issue, Refuse
-from fapi_as.protocol.effects import HandleKind, Record, Spend, TakeOnce
-from fapi_as.protocol.errors import InvalidGrant
+from fapi_as.protocol.effects import Attempt, HandleKind, Record, Spend, TakeOnce
+from fapi_as.protocol.errors import InvalidGrant, TooManyRequests
 from tests.support.store_harness import STAMP
 
 SPAWN: Final[SpawnContext] = multiprocessing.get_context("spawn")
@@ -40,6 +40,22 @@ async def _race(url: str, digests: list[bytes], callers: int, barrier: Barrier, 
         barrier.wait(30)
         outcomes = await asyncio.gather(*(store.commit(decision, STAMP) for _ in range(callers)))
         results.send(sum(isinstance(outcome, Issue) for outcome in outcomes))
+    await database.close()
+    results.close()
+
+
+def race_for_room(url: str, attempt: Attempt, callers: int, barrier: Barrier, results: Connection) -> None:
+    """Ask for room in a bucket from many callers at the same moment as another process; send how many got it."""
+    asyncio.run(_race_for_room(url, attempt, callers, barrier, results))
+
+
+async def _race_for_room(url: str, attempt: Attempt, callers: int, barrier: Barrier, results: Connection) -> None:
+    database = Database.open(url, sealing=Sealing(SEALING_KEY))
+    store = database.store("default")
+    decision = Issue(effects=(attempt,), lost={attempt: Refuse(error=TooManyRequests("full"))})
+    barrier.wait(30)
+    outcomes = await asyncio.gather(*(store.commit(decision, STAMP) for _ in range(callers)))
+    results.send(sum(isinstance(outcome, Issue) for outcome in outcomes))
     await database.close()
     results.close()
 

@@ -122,8 +122,9 @@ class Effects:
         return transaction.execute(self._text.open, parameters).rowcount == 1
 
     def _attempt(self, transaction: Transaction, effect: Attempt, now: int) -> bool:
-        row = (self._tenant, effect.bucket, now, now + effect.window_seconds)
-        room = (self._tenant, effect.bucket, now - effect.window_seconds, effect.limit)
+        bucket = (self._tenant, effect.bucket)
+        row = (*bucket, now, now + effect.window_seconds, *bucket)
+        room = (*bucket, effect.limit, now - effect.window_seconds)
         return transaction.execute(self._text.attempt, row + room).rowcount == 1
 
     def _require(self, transaction: Transaction, effect: Require, now: int) -> bool:

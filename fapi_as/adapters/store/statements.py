@@ -45,7 +45,7 @@ class Statements:
     touch: str  # usable_until, delete_after, tenant, kind, digest
     open: str  # the columns of an authorization in order, without revoked_at
     revoke: str  # now, tenant, authorization_id
-    attempt: str  # tenant, bucket, at, delete_after, tenant, bucket, since, limit
+    attempt: str  # tenant, bucket, at, delete_after, tenant, bucket, tenant, bucket, limit, since
     forget: str  # tenant, bucket
     record: str  # the columns of an audit fact in order, without id
     require_client: str  # tenant, client_id, version
@@ -187,17 +187,30 @@ def _revoke() -> str:
 
 
 def _attempt() -> str:
-    """One statement, so that a hundred attempts at once cannot all find room (RAC-13)."""
+    """One statement, so that a hundred attempts at once cannot all find room (RAC-13).
+
+    There is room when the attempt that lies `limit` before the next one is out of the window. That is one look, however
+    many attempts a bucket holds.
+    """
     table = table_of(tables.Tried)
-    counted = (
-        select(func.count())
-        .select_from(table)
-        .where(_at(tables.Tried, "tenant", "bucket"), table.c.at > bindparam("since"))
-        .scalar_subquery()
+    bucket = _at(tables.Tried, "tenant", "bucket")
+    last = select((func.coalesce(func.max(table.c.number), literal_column("0")) + literal_column("1")).label("number"))
+    following = last.where(bucket).subquery("following")
+    earlier = table.alias("earlier")
+    full = exists().where(
+        earlier.c.tenant == bindparam("tenant"),
+        earlier.c.bucket == bindparam("bucket"),
+        earlier.c.number == following.c.number - bindparam("limit"),
+        earlier.c.at > bindparam("since"),
     )
-    names = ("tenant", "bucket", "at", "delete_after")
-    row: Any = select(*(bindparam(name) for name in names)).where(counted < bindparam("limit"))
-    return text_of(insert(table).from_select(names, row), *names, "tenant", "bucket", "since", "limit")
+    row: Any = select(
+        bindparam("tenant"), bindparam("bucket"), following.c.number, bindparam("at"), bindparam("delete_after")
+    ).where(~full)
+    names = ("tenant", "bucket", "number", "at", "delete_after")
+    text = insert(table).from_select(names, row)
+    return text_of(
+        text, "tenant", "bucket", "at", "delete_after", "tenant", "bucket", "tenant", "bucket", "limit", "since"
+    )
 
 
 def _forget() -> str:

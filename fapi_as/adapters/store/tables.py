@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 from sqlalchemy import CheckConstraint, Column, Index, Integer, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
-REVISION: Final = "0001"  # the last step of migrations/versions makes these tables
+REVISION: Final = "0002"  # the last step of migrations/versions makes these tables
 END_OF_TIME: Final = 253_370_764_800  # the year 9999: no honest lifetime reaches it, a planted one is refused (STO-09)
 _STRICT: Final[dict[str, Any]] = {"sqlite_strict": True}
 _CLUSTERED: Final[dict[str, Any]] = {"sqlite_strict": True, "sqlite_with_rowid": False}  # one b-tree, not two
@@ -83,16 +83,12 @@ class Authorization(SQLModel, table=True):
 
 
 class Tried(SQLModel, table=True):
-    """One counted attempt; a bucket never holds more rows than its limit within a window."""
+    """One counted attempt; numbered in its bucket, so that the one `limit` attempts before the next is found at once."""
 
-    __table_args__: ClassVar[Any] = (
-        Index("tried_bucket", "tenant", "bucket", "at"),
-        Index("tried_delete_after", "delete_after"),
-        _STRICT,
-    )
-    id: int | None = _integer(primary_key=True)
-    tenant: str = _text()
-    bucket: bytes = _blob()
+    __table_args__: ClassVar[Any] = (Index("tried_delete_after", "delete_after"), _CLUSTERED)
+    tenant: str = _text(primary_key=True)
+    bucket: bytes = _blob(primary_key=True)
+    number: int = _integer(primary_key=True)
     at: int = _integer()
     delete_after: int = _integer()
 
