@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from fapi_as.kernel.door import settle
+from fapi_as.kernel.door import refuse_client
 from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.kernel.seam import Context
 from fapi_as.protocol import client_assertion
 from fapi_as.protocol.client import AuthenticatedClient
-from fapi_as.protocol.decisions import recorded_refusal
 from fapi_as.protocol.errors import InvalidClient, InvalidRequest, ProtocolError, StorageUnavailable
 from fapi_as.protocol.parameters import Parameters, parse_form
 from rs_kit.protocol.http import single
@@ -18,7 +17,7 @@ Serve = Callable[[Context, EndpointRequest, AuthenticatedClient, Parameters], Aw
 
 
 async def serve_client(context: Context, request: EndpointRequest, serve: Serve) -> Json:
-    """Read the form, authenticate, and let `serve` answer; a refusal of a known client is a fact that names it.
+    """Read the form, authenticate, and let `serve` answer; the refusal of a known client is told in its name.
 
     Raises:
         ProtocolError: the refusal before authentication.
@@ -34,8 +33,7 @@ async def serve_client(context: Context, request: EndpointRequest, serve: Serve)
     except StorageUnavailable:
         raise
     except ProtocolError as error:
-        await settle(context, request, recorded_refusal(error, client_id=client.registered.client_id))
-        raise  # unreachable: settling a refusal always raises
+        await refuse_client(context, request, error, client.registered.client_id)
 
 
 async def authenticate_client(

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from fapi_as.kernel.messages import Answer, EndpointRequest, EndpointResponse, Json, Page, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
@@ -40,7 +40,7 @@ _RETRY_AFTER_SECONDS: Final = {StorageUnavailable: b"2", TooManyRequests: b"60"}
 
 
 class Refused(Exception):
-    """A refusal that is already committed; the door only renders it."""
+    """A refusal that is already committed or counted; the door only renders it."""
 
     def __init__(self, refuse: Refuse) -> None:
         super().__init__(refuse.error.error)
@@ -52,13 +52,39 @@ async def settle(context: Context, request: EndpointRequest, decision: Decision)
 
     Raises:
         Refused: the decision that came true is a refusal.
-        ProtocolError: it is one without a fact: whoever knows the client adds it, or the door within its budget.
+        ProtocolError: it is one without a fact: whoever knows the client adds it, or the door; each within its budget.
         StorageUnavailable: nothing was changed.
     """
     outcome = await context.store.commit(decision, request.stamp)
     if isinstance(outcome, Refuse):
-        is_told = any(isinstance(effect, Record) for effect in outcome.effects)
-        raise Refused(outcome) if is_told else outcome.error
+        raise _to_raise(outcome)
+
+
+async def settle_refusal(context: Context, request: EndpointRequest, refusal: Refuse) -> NoReturn:
+    """Commit a refusal; what comes true of it is one, too.
+
+    Raises:
+        Refused, ProtocolError, StorageUnavailable: as `settle`.
+    """
+    outcome = await context.store.commit(refusal, request.stamp)
+    raise _to_raise(outcome if isinstance(outcome, Refuse) else refusal)
+
+
+async def refuse_client(context: Context, request: EndpointRequest, error: ProtocolError, client_id: str) -> NoReturn:
+    """Refuse a client that is known: a fact that names it, or one more in a count of its refusals.
+
+    Raises:
+        Refused: the refusal.
+        StorageUnavailable: the fact could not be written.
+    """
+    if context.refusals_of_clients.spend(error, request.stamp, client_id=client_id):
+        await settle_refusal(context, request, recorded_refusal(error, client_id=client_id))
+    raise Refused(Refuse(error=error))
+
+
+def _to_raise(outcome: Refuse) -> Refused | ProtocolError:
+    is_told = any(isinstance(effect, Record) for effect in outcome.effects)
+    return Refused(outcome) if is_told else outcome.error
 
 
 async def answer(

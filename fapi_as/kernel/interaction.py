@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from fapi_as.kernel.browser import Visitor
-from fapi_as.kernel.door import settle
+from fapi_as.kernel.door import settle_refusal
 from fapi_as.kernel.messages import EndpointRequest
 from fapi_as.kernel.seam import Context
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
@@ -92,8 +92,7 @@ async def standing_request(
     try:
         return require_standing(validated, client, resources)
     except AuthorizationFailed as error:
-        await settle(context, request, authorization_failed(error, request_digest))
-        raise  # unreachable: settling a refusal always raises
+        await settle_refusal(context, request, authorization_failed(error, request_digest))
 
 
 def authorization_failed(error: AuthorizationFailed, request_digest: bytes) -> Refuse:

@@ -1,5 +1,6 @@
-"""Refusals before authentication: a fact each up to a budget, then one counting fact (docs/decisions/0012).
+"""Refusals: a fact each up to a budget, then one counting fact (docs/decisions/0012 and 0017).
 
+Two budgets of one shape: one for sources, before authentication, and one for clients, after it.
 Kept in memory, by each worker for itself: a flood costs neither a write nor a row beyond the budget.
 """
 
@@ -27,16 +28,30 @@ _WINDOW: Final = seconds(REFUSALS_WINDOW)
 _TALLIES: Final = 1_000  # of one minute; whatever comes beside them is one tally per error code
 _ENDED_KEPT: Final = 4_000  # while the store cannot be written
 _MANY_SOURCES: Final = "many sources"
+_MANY_CLIENTS: Final = "many clients"
 _SEVERAL_REASONS: Final = "several reasons"
 
 
 class Reason(NamedTuple):
-    """Who was refused and why, within one minute."""
+    """Who was refused and why, within one minute: a source, or a client wherever it was."""
 
     minute: int
-    source: str
+    source: str | None
+    client_id: str | None
     error: str
     detail: str
+
+    @property
+    def who(self) -> str:
+        """Whose budget it is."""
+        return self.client_id or self.source or ""
+
+    @property
+    def folded(self) -> Reason:
+        """The same among others for which there is no room."""
+        source = self.source and _MANY_SOURCES
+        client_id = self.client_id and _MANY_CLIENTS
+        return self._replace(source=source, client_id=client_id, detail=_SEVERAL_REASONS)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,11 +65,13 @@ class Tally:
     def fact(self) -> AuditFact:
         """The counting fact."""
         detail = f"{self.count} times: {self.reason.detail}"
-        return AuditFact(event=AuditEvent.REFUSALS_COUNTED, error=self.reason.error, detail=detail)
+        return AuditFact(
+            event=AuditEvent.REFUSALS_COUNTED, error=self.reason.error, detail=detail, client_id=self.reason.client_id
+        )
 
     def stamp(self) -> Stamp:
         """When and where from; the reference is the first counted request's."""
-        return replace(self.first, source=self.reason.source)
+        return replace(self.first, source=self.reason.source or self.first.source)
 
 
 class RefusalBudget:
@@ -67,23 +84,24 @@ class RefusalBudget:
         self._tallies: dict[Reason, Tally] = {}
         self._ended: dict[Reason, Tally] = {}
 
-    def spend(self, error: ProtocolError, stamp: Stamp) -> bool:
+    def spend(self, error: ProtocolError, stamp: Stamp, *, client_id: str | None = None) -> bool:
         """Whether this refusal leaves a fact of its own; if not, it is counted.
 
         The first refusal of a reason always does, so that nothing new is hidden by a flood of something else.
         """
         self._turn(stamp.at)
-        source = site_of(stamp.source)
-        reason = Reason(self._minute, source, error.error, error.detail)
+        source = site_of(stamp.source) if client_id is None else None
+        reason = Reason(self._minute, source, client_id, error.error, error.detail)
+        who = reason.who
         tally = self._tallies.get(reason)
-        is_first = tally is None and self._has_room(source)
+        is_first = tally is None and self._has_room(who)
         if is_first:
-            self._reasons[source] += 1
+            self._reasons[who] += 1
         elif tally is None:
-            reason = _folded(reason)
+            reason = reason.folded
         tally = self._tallies.setdefault(reason, Tally(reason=reason, first=stamp))
-        if is_first or self._may_tell(source):
-            self._told[source] += 1
+        if is_first or self._may_tell(who):
+            self._told[who] += 1
             return True
         if tally.count == 0:
             tally.first = stamp
@@ -99,11 +117,11 @@ class RefusalBudget:
         """Forget a tally that is a fact now."""
         self._ended.pop(tally.reason, None)
 
-    def _has_room(self, source: str) -> bool:
-        return len(self._tallies) < _TALLIES and self._reasons[source] < REFUSAL_REASONS_PER_SOURCE
+    def _has_room(self, who: str) -> bool:
+        return len(self._tallies) < _TALLIES and self._reasons[who] < REFUSAL_REASONS_PER_SOURCE
 
-    def _may_tell(self, source: str) -> bool:
-        return self._told[source] < REFUSALS_TOLD_PER_SOURCE and self._told.total() < REFUSALS_TOLD_IN_ALL
+    def _may_tell(self, who: str) -> bool:
+        return self._told[who] < REFUSALS_TOLD_PER_SOURCE and self._told.total() < REFUSALS_TOLD_IN_ALL
 
     def _turn(self, now: int) -> None:
         """Begin another minute, also when the clock was set back."""
@@ -119,14 +137,10 @@ class RefusalBudget:
 
     def _end(self, tally: Tally) -> None:
         if tally.reason not in self._ended and len(self._ended) >= _ENDED_KEPT:
-            tally.reason = _folded(tally.reason)._replace(minute=0)
+            tally.reason = tally.reason.folded._replace(minute=0)
         known = self._ended.setdefault(tally.reason, tally)
         if known is not tally:
             known.count += tally.count
-
-
-def _folded(reason: Reason) -> Reason:
-    return reason._replace(source=_MANY_SOURCES, detail=_SEVERAL_REASONS)
 
 
 class Evidence(Protocol):
@@ -139,7 +153,12 @@ class Evidence(Protocol):
 
     @property
     def refusals(self) -> RefusalBudget:
-        """What was counted."""
+        """What was counted of sources."""
+        ...
+
+    @property
+    def refusals_of_clients(self) -> RefusalBudget:
+        """What was counted of clients."""
         ...
 
 
@@ -149,7 +168,8 @@ async def write_counts(context: Evidence, now: int) -> None:
     Raises:
         StorageUnavailable: what was not written is kept for the next time.
     """
-    for tally in context.refusals.ended(now):
-        decision = Issue(effects=(Record(fact=tally.fact()),))
-        await context.store.commit(decision, tally.stamp())
-        context.refusals.written(tally)
+    for budget in (context.refusals, context.refusals_of_clients):
+        for tally in budget.ended(now):
+            decision = Issue(effects=(Record(fact=tally.fact()),))
+            await context.store.commit(decision, tally.stamp())
+            budget.written(tally)

@@ -120,6 +120,7 @@ class Context:
     grants: Mapping[str, AnyGrant]
     failed_authentications: FailedAuthentications = field(default_factory=FailedAuthentications)
     refusals: RefusalBudget = field(default_factory=RefusalBudget)
+    refusals_of_clients: RefusalBudget = field(default_factory=RefusalBudget)
 
     @property
     def reading(self) -> Reading:

@@ -22,20 +22,21 @@ class Authenticated:
     client_id: str
 
     def issue(self, effects: tuple[Effect, ...], lost: Mapping[Effect, Refuse]) -> Issue:
-        """A permission that spends the credentials first; each loss is recorded and spends them, too."""
+        """A permission that spends the credentials first; so does each loss that changes anything."""
         return Issue(
             effects=(*self.effects, *effects),
             lost={**self.lost, **{effect: self.refuse(refusal) for effect, refusal in lost.items()}},
         )
 
     def refuse(self, refusal: Refuse) -> Refuse:
-        """A refusal with its fact; one that changes anything spends the credentials first.
+        """A refusal that changes anything has its fact and spends the credentials first.
 
         So a copied request cannot make a refusal's effects happen: it loses at its jti and changes nothing.
+        One that changes nothing is told by whoever serves the client, within its budget (docs/decisions/0017).
         """
-        recorded = recorded_refusal(refusal.error, *refusal.effects, client_id=self.client_id)
         if not refusal.effects:
-            return recorded
+            return refusal
+        recorded = recorded_refusal(refusal.error, *refusal.effects, client_id=self.client_id)
         lost = {effect: self.refuse(instead) for effect, instead in refusal.lost.items()}
         return Refuse(error=recorded.error, effects=(*self.effects, *recorded.effects), lost={**self.lost, **lost})
 
@@ -46,11 +47,11 @@ def authenticated(client: AuthenticatedClient, proof: VerifiedProof | None) -> A
     live = Require(required=Required.CLIENT, identifier=client_id, version=client.registered.version)
     effects: tuple[Effect, ...] = (client.assertion_once,)
     lost: dict[Effect, Refuse] = {
-        client.assertion_once: recorded_refusal(InvalidClient("assertion replayed"), client_id=client_id),
-        live: recorded_refusal(InvalidClient("the client changed"), client_id=client_id),
+        client.assertion_once: Refuse(error=InvalidClient("assertion replayed")),
+        live: Refuse(error=InvalidClient("the client changed")),
     }
     if proof is not None:
         once = proof_once(proof)
         effects = (*effects, once)
-        lost[once] = recorded_refusal(InvalidDpopProof("proof replayed"), client_id=client_id)
+        lost[once] = Refuse(error=InvalidDpopProof("proof replayed"))
     return Authenticated(effects=(*effects, live), lost=lost, client_id=client_id)

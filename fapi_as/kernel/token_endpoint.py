@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fapi_as.kernel.client_authentication import serve_client
-from fapi_as.kernel.door import settle
+from fapi_as.kernel.door import settle, settle_refusal
 from fapi_as.kernel.issuance import issue
 from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.kernel.seam import AnyGrant, Context, Endpoint, Face, TokenRequest
@@ -43,8 +43,7 @@ async def _grant(
     decision = await grant.decide(token_request, context.reading, context.policy)
     caller: Authenticated = authenticated(client, proof)
     if isinstance(decision, Refuse):
-        await settle(context, request, caller.refuse(decision))
-        raise decision.error  # unreachable: settling a refusal always raises
+        await settle_refusal(context, request, caller.refuse(decision))
     issuance = issue(context, caller, token_request, decision)
     await settle(context, request, issuance.decision)
     return Json(payload=issuance.payload, headers=nonce_headers(context, proof.jkt, request.now))

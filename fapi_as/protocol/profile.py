@@ -47,7 +47,7 @@ SIGN_IN_SOURCE_WINDOW: Final = timedelta(minutes=1)
 
 FAILED_AUTHENTICATIONS_LIMIT: Final = 100  # of one (client_id, source), CA-6
 FAILED_AUTHENTICATIONS_WINDOW: Final = timedelta(minutes=1)
-REFUSALS_TOLD_PER_SOURCE: Final = 100  # before authentication, as facts of their own: product.md, audit of refusals
+REFUSALS_TOLD_PER_SOURCE: Final = 100  # as facts of their own, of a source or of a client: docs/decisions 0012, 0017
 REFUSALS_TOLD_IN_ALL: Final = 1000
 REFUSAL_REASONS_PER_SOURCE: Final = 16
 REFUSALS_WINDOW: Final = timedelta(minutes=1)

@@ -11,6 +11,7 @@ from fapi_as.kernel.refusals import write_counts
 from fapi_as.protocol.audit_events import AuditEvent
 from fapi_as.protocol.profile import REFUSAL_REASONS_PER_SOURCE, REFUSALS_TOLD_PER_SOURCE
 from tests.support.back_channel import BACK_CHANNEL, SUCCESS, asked
+from tests.support.fapi_client import Refused
 from tests.support.house import PASSWORD, House
 from tests.support.peer_keys import PeerKey
 from tests.support.standing_still import a_code, ready
@@ -108,13 +109,52 @@ async def test_every_accept_and_every_deny_is_one_fact_with_client_reason_and_re
 
 
 @pytest.mark.attack("LOG-05")
-async def test_a_refusal_after_authentication_is_told_however_many_there_are(house: House) -> None:
+async def test_no_refusal_of_a_client_is_without_evidence_that_names_it(house: House) -> None:
+    house.clock.advance(60)
+    before = told(house)
+    for n in range(REFUSALS_TOLD_PER_SOURCE + 20):
+        house.source = f"192.0.2.{n % 3}"  # a client is one client wherever it is
+        assert (await asked(house, "/token", form={"scope": "admin"})).status_code == 400
+    assert told(house) == before + REFUSALS_TOLD_PER_SOURCE
+    assert (await asked(house, "/token", form={"resource": "https://unknown.example"})).status_code == 400
+    assert told(house) == before + REFUSALS_TOLD_PER_SOURCE + 1  # the first of another reason is told at once
+    await write_counts(house.context, house.clock.advance(60))
+    (summed,) = house.store.facts_of(AuditEvent.REFUSALS_COUNTED)
+    assert (summed.client_id, summed.error) == ("agent", "invalid_scope")
+    assert counted(house) == [20]
+    refused = [written for written in house.store.written if written.fact.event is AuditEvent.REFUSED]
+    assert all(written.fact.client_id == "agent" and written.fact.detail for written in refused[before:])
+    assert (await asked(house, "/token", form={"scope": "admin"})).status_code == 400
+    assert told(house) == before + REFUSALS_TOLD_PER_SOURCE + 2  # another minute, another budget
+
+
+@pytest.mark.attack("EXH-11")
+async def test_a_client_that_floods_hides_no_refusal_of_another_client_or_of_a_stranger(house: House) -> None:
+    for _ in range(REFUSALS_TOLD_PER_SOURCE + 20):
+        await asked(house, "/token", form={"scope": "admin"})
+    before = told(house)
+    other = house.client("other", seed=9)
+    for _ in range(REFUSALS_TOLD_PER_SOURCE):
+        assert (await asked(house, "/token", client=other, form={"scope": "admin"})).status_code == 400
+    assert told(house) == before + REFUSALS_TOLD_PER_SOURCE
+    assert (await asked(house, "/token", assertion_key=STRANGER)).status_code == 401
+    assert told(house) == before + REFUSALS_TOLD_PER_SOURCE + 1
+
+
+@pytest.mark.attack("EXH-11")
+async def test_requests_that_a_client_repeats_are_counted_and_what_ends_a_grant_is_always_told(house: House) -> None:
+    house.clock.advance(60)
+    assertion = house.agent.assertion()
+    assert (await asked(house, "/token", assertion=assertion)).status_code == 200
     before = told(house)
     for _ in range(REFUSALS_TOLD_PER_SOURCE + 20):
-        assert (await asked(house, "/token", form={"scope": "admin"})).status_code == 400
-    assert told(house) == before + REFUSALS_TOLD_PER_SOURCE + 20
-    await write_counts(house.context, house.clock.advance(60))
-    assert counted(house) == []
+        assert (await asked(house, "/token", assertion=assertion)).status_code == 401
+    assert told(house) == before + REFUSALS_TOLD_PER_SOURCE
+    done, pushed = await a_code(house)
+    await house.agent.redeem(done, pushed)
+    with pytest.raises(Refused):
+        await house.agent.redeem(done, pushed)
+    assert len(house.store.facts_of(AuditEvent.AUTHORIZATION_REVOKED)) == 1  # no budget is asked for it
 
 
 @pytest.mark.attack("EXH-04")

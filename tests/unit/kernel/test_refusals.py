@@ -106,6 +106,33 @@ def test_no_flood_from_however_many_sources_is_more_than_a_few_thousand_facts(bu
     assert counting[-1].stamp().source == "many sources"
 
 
+def test_a_client_has_one_budget_wherever_it_is_and_no_share_in_that_of_its_source(budget: RefusalBudget) -> None:
+    told = sum(
+        budget.spend(REASON, replace(STAMP, source=f"192.0.2.{n % 200}"), client_id="agent")
+        for n in range(REFUSALS_TOLD_PER_SOURCE + 30)
+    )
+    assert told == REFUSALS_TOLD_PER_SOURCE
+    assert budget.spend(REASON, STAMP, client_id="other")
+    (tally,) = budget.ended(LATER)
+    assert (tally.count, tally.fact().client_id) == (30, "agent")
+    assert tally.stamp().source == "192.0.2.100"  # where the first counted one came from
+
+
+def test_a_client_with_ever_new_reasons_is_bounded_too(budget: RefusalBudget) -> None:
+    told = sum(budget.spend(InvalidClient(f"reason {n}"), STAMP, client_id="agent") for n in range(500))
+    assert told == REFUSALS_TOLD_PER_SOURCE
+    (tally,) = budget.ended(LATER)
+    assert (tally.fact().client_id, tally.fact().detail) == ("many clients", "400 times: several reasons")
+
+
+async def test_counts_of_clients_become_facts_like_those_of_sources(server: Context, store: MemoryStore) -> None:
+    for _ in range(105):
+        server.refusals_of_clients.spend(REASON, STAMP, client_id="agent")
+    await write_counts(server, LATER)
+    await write_counts(server, LATER + 60)
+    assert [(fact.client_id, fact.detail) for fact in store.facts] == [("agent", "5 times: no assertion")]
+
+
 async def test_counts_become_facts_once(server: Context, store: MemoryStore) -> None:
     spend(server.refusals, 105)
     await write_counts(server, NOW)
