@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rs_kit.adapters.asgi import RsKit as RsKit
     from rs_kit.adapters.assembly import assemble_guard as assemble_guard
+    from rs_kit.adapters.assembly import read_nonce_key as read_nonce_key
     from rs_kit.adapters.clock import SystemClock as SystemClock
     from rs_kit.adapters.clock import ephemeral_nonce_key as ephemeral_nonce_key
     from rs_kit.adapters.issuer_keys import HttpsIssuerKeys as HttpsIssuerKeys
     from rs_kit.adapters.issuer_keys import StaticIssuerKeys as StaticIssuerKeys
     from rs_kit.adapters.observer import LoggingObserver as LoggingObserver
     from rs_kit.adapters.used_once_memory import MemoryUsedOnce as MemoryUsedOnce
+    from rs_kit.adapters.used_once_sqlite import SqliteUsedOnce as SqliteUsedOnce
     from rs_kit.guard import Guard as Guard
     from rs_kit.ports import AuthorizedCall as AuthorizedCall
     from rs_kit.ports import Clock as Clock
@@ -43,12 +45,14 @@ _HOME = {
     "Refusal": "rs_kit.ports",
     "RsKit": "rs_kit.adapters.asgi",
     "StaticIssuerKeys": "rs_kit.adapters.issuer_keys",
+    "SqliteUsedOnce": "rs_kit.adapters.used_once_sqlite",
     "SystemClock": "rs_kit.adapters.clock",
     "ToolPolicy": "rs_kit.protocol.tool_policy",
     "UsedOnce": "rs_kit.ports",
     "VerifiedAccessToken": "rs_kit.protocol.access_token",
     "assemble_guard": "rs_kit.adapters.assembly",
     "ephemeral_nonce_key": "rs_kit.adapters.clock",
+    "read_nonce_key": "rs_kit.adapters.assembly",
 }
 
 
