@@ -6,13 +6,14 @@ from collections.abc import Generator
 from typing import Final
 
 from fapi_as.agent import challenge as challenges
-from fapi_as.agent.authorization import by_client_credentials, by_code, by_refresh_token
+from fapi_as.agent.authorization import Asked, by_client_credentials, by_code, by_refresh_token
 from fapi_as.agent.back_channel import BackChannel
-from fapi_as.agent.challenge import Challenge
+from fapi_as.agent.challenge import Challenge, askable
 from fapi_as.agent.discovery import ResourceMetadata, ServerMetadata, authorization_server, protected_resource
 from fapi_as.agent.errors import IssuerNotAllowed, NonceLoop, ServerRefused
 from fapi_as.agent.exchange import Nonces
 from fapi_as.agent.ports import Clock, Entropy
+from fapi_as.agent.prompts import Prompts
 from fapi_as.agent.settings import AgentSettings, GrantType, Identity
 from fapi_as.agent.steps import Answer, Call, CallSteps, Exchange, Need, Reason, Renew
 from fapi_as.agent.tokens import Granted, TokenSet
@@ -22,6 +23,7 @@ from rs_kit.protocol.jws import SigningKey
 
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
+_SCOPE_LIMIT: Final = 64  # of one token: a resource that always asks for one more comes to an end
 
 
 class Agent:
@@ -39,6 +41,7 @@ class Agent:
         self._proof_keys: dict[str, SigningKey] = {}
         self._tokens: TokenSet | None = None
         self._not_granted: frozenset[str] = frozenset()
+        self._prompts = Prompts()
 
     @property
     def settings(self) -> AgentSettings:
@@ -102,7 +105,7 @@ class Agent:
             self._tokens = None
         scope = self._scope(need, metadata)
         try:
-            yield from self._obtain(identity, scope)
+            yield from self._obtain(identity, scope, need)
         finally:
             if need.reason is Reason.SCOPE and self._tokens is not None:
                 # MCP CL15: what was asked for and not given, or denied, is not asked for again and again
@@ -159,8 +162,13 @@ class Agent:
             return Need(reason=Reason.UNAUTHORIZED, used=used, challenge=challenge)
         if answer.status == _FORBIDDEN and error == "insufficient_scope" and used is not None:
             missing = _missing(challenge, used)
-            if missing and not missing & self._not_granted:
+            bounded = len(missing) + len(used.scope) <= _SCOPE_LIMIT
+            if missing and bounded and not missing & self._not_granted:
                 return Need(reason=Reason.SCOPE, used=used, challenge=challenge)
+        if answer.status == _UNAUTHORIZED and error == "insufficient_user_authentication" and used is not None:
+            by_person = self._settings.grant_type is GrantType.AUTHORIZATION_CODE
+            if by_person and challenge is not None and (challenge.acr_values or challenge.max_age):
+                return Need(reason=Reason.SIGN_IN, used=used, challenge=challenge)
         return None
 
     def _identity(self, metadata: ResourceMetadata) -> Identity:
@@ -175,14 +183,16 @@ class Agent:
         demanded = need.challenge.scope if need.challenge is not None else ()
         if need.reason is Reason.SCOPE and need.used is not None:
             return tuple(dict.fromkeys((*need.used.scope, *demanded)))  # the union: MCP CL15, SEP-2350
-        return self._settings.scope or demanded or metadata.scopes_supported
+        if need.reason is Reason.SIGN_IN and need.used is not None:
+            return need.used.scope
+        return self._settings.scope or demanded or askable(metadata.scopes_supported)
 
     def _renewed_quietly(self, used: TokenSet) -> Exchange[bool]:
         if used.refresh_token is not None:
             return (yield from self._refreshed(used))
         if self._settings.grant_type is not GrantType.CLIENT_CREDENTIALS:
             return False
-        yield from self._obtain(self._identity_of(used), used.scope)
+        yield from self._obtain(self._identity_of(used), used.scope, Need(reason=Reason.STALE, used=used))
         return True
 
     def _refreshed(self, used: TokenSet) -> Exchange[bool]:
@@ -197,16 +207,28 @@ class Agent:
         self._take(channel, granted, earlier=used)
         return True
 
-    def _obtain(self, identity: Identity, scope: tuple[str, ...]) -> Exchange[None]:
+    def _obtain(self, identity: Identity, scope: tuple[str, ...], need: Need) -> Exchange[None]:
+        demanded = need.reason in {Reason.SCOPE, Reason.SIGN_IN}
+        if self._settings.grant_type is GrantType.AUTHORIZATION_CODE:
+            self._prompts.allow(self._clock.now(), demanded=demanded)
         channel = yield from self._channel(identity)
         if self._settings.grant_type is GrantType.CLIENT_CREDENTIALS:
             granted = yield from by_client_credentials(channel, self._settings.resource, scope)
         else:
-            granted = yield from by_code(channel, self._settings.resource, scope)
+            challenge = need.challenge if need.reason is Reason.SIGN_IN else None
+            wanted = Asked(
+                resource=self._settings.resource,
+                scope=scope,
+                acr_values=challenge.acr_values if challenge is not None else None,  # STEP-4
+                max_age=challenge.max_age if challenge is not None else None,
+            )
+            granted = yield from by_code(
+                channel, wanted, lambda: self._prompts.shown(self._clock.now(), demanded=demanded)
+            )
         self._take(channel, granted, earlier=None)
 
     def _channel(self, identity: Identity) -> Exchange[BackChannel]:
-        server: ServerMetadata = yield from authorization_server(identity.issuer, self._settings.grant_type)
+        server: ServerMetadata = yield from authorization_server(identity, self._settings.grant_type)
         if identity.issuer not in self._proof_keys:  # DPOP-CL-3: one key per issuer, none before it is needed
             self._proof_keys[identity.issuer] = self._entropy.proof_key()
         return BackChannel(

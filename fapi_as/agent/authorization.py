@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fapi_as.agent.back_channel import BackChannel
-from fapi_as.agent.errors import AnswerRejected, AuthorizationDenied, MetadataRejected, ResponseRejected
+from fapi_as.agent.errors import (
+    AnswerRejected,
+    AuthorizationDenied,
+    MetadataRejected,
+    ResponseRejected,
+    TokenRejected,
+)
 from fapi_as.agent.exchange import json_object, plain, refusal, visit
 from fapi_as.agent.steps import Exchange
 from fapi_as.agent.tokens import Granted, granted
@@ -19,12 +27,28 @@ _CREATED: Final = 201  # RFC 9126 §2.2
 _OK: Final = 200
 _RESPONSE_LIMIT: Final = 8192
 _FIELD_LIMIT: Final = 32
+_REQUEST_URI: Final = re.compile(r"[!#-\[\]-~]{1,512}\Z")  # RFC 9126 §2.2 leaves its form to the server
 
 
-def by_code(channel: BackChannel, resource: str, scope: tuple[str, ...]) -> Exchange[Granted]:
-    """Let a person allow `scope` at `resource` and redeem the code that brings.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What an authorization request asks for; `acr_values` and `max_age` as a challenge had them (RFC 9470 §4)."""
+
+    resource: str
+    scope: tuple[str, ...]
+    acr_values: str | None = None
+    max_age: str | None = None
+
+
+def by_code(channel: BackChannel, wanted: Asked, before_visit: Callable[[], None]) -> Exchange[Granted]:
+    """Let a person allow what is wanted and redeem the code that brings.
 
     The verifier and the state live in this one run, so that a callback of another run cannot end it (FAPI2-CL-12).
+
+    Args:
+        channel: to the authorization server.
+        wanted: what to ask for.
+        before_visit: is called when the person is about to be sent there.
 
     Raises:
         ServerRefused: the authorization server refused the push or the code.
@@ -40,11 +64,16 @@ def by_code(channel: BackChannel, resource: str, scope: tuple[str, ...]) -> Exch
         "state": state,
         "code_challenge": base64url.encode(hashlib.sha256(verifier.encode("ascii")).digest()),
         "code_challenge_method": "S256",
-        "resource": resource,  # RES-5: the same in every request
+        "resource": wanted.resource,  # RES-5: the same in every request
         "dpop_jkt": channel.proof_key.thumbprint,
-        **_scoped(scope),
+        **_scoped(wanted.scope),
     }
+    if wanted.acr_values is not None:
+        asked["acr_values"] = wanted.acr_values
+    if wanted.max_age is not None:
+        asked["max_age"] = wanted.max_age
     request_uri = yield from _push(channel, asked)
+    before_visit()
     callback = yield from visit(_authorization_url(channel, request_uri))
     code = checked_response(callback.url, redirect_uri=redirect_uri, state=state, issuer=channel.server.issuer)
     redemption = {
@@ -52,9 +81,9 @@ def by_code(channel: BackChannel, resource: str, scope: tuple[str, ...]) -> Exch
         "code": code,
         "redirect_uri": redirect_uri,
         "code_verifier": verifier,
-        "resource": resource,
+        "resource": wanted.resource,
     }
-    return (yield from _tokens(channel, redemption, scope))
+    return (yield from _tokens(channel, redemption, wanted.scope))
 
 
 def by_refresh_token(
@@ -64,7 +93,7 @@ def by_refresh_token(
 
     Raises:
         ServerRefused: `invalid_grant` says that the refresh token is dead.
-        TokenRejected: the tokens must not be used.
+        TokenRejected: the tokens must not be used, or are for more than what was granted before.
     """
     asked = {
         "grant_type": "refresh_token",
@@ -72,7 +101,10 @@ def by_refresh_token(
         "resource": resource,
         **_scoped(scope),
     }
-    return (yield from _tokens(channel, asked, scope))
+    renewed = yield from _tokens(channel, asked, scope)
+    if scope and not set(renewed.scope) <= set(scope):  # RFC 6749 §6: nobody allowed that
+        raise TokenRejected("the renewed token is for more than what was granted before; it was thrown away")
+    return renewed
 
 
 def by_client_credentials(channel: BackChannel, resource: str, scope: tuple[str, ...]) -> Exchange[Granted]:
@@ -134,10 +166,13 @@ def _push(channel: BackChannel, parameters: Mapping[str, str]) -> Exchange[str]:
     what = "pushed authorization request endpoint"
     answer = yield from channel.post(url, parameters, what)
     if answer.status != _CREATED:
-        raise refusal(answer, what)
-    request_uri = json_object(answer, what).get("request_uri")
-    if not isinstance(request_uri, str) or not request_uri:
-        raise AnswerRejected("the pushed request was answered without a request_uri")
+        raise refusal(answer, what, now=channel.clock.now())
+    document = json_object(answer, what)
+    request_uri, lifetime = document.get("request_uri"), document.get("expires_in")
+    if not isinstance(request_uri, str) or not _REQUEST_URI.match(request_uri):
+        raise AnswerRejected("the pushed request was answered without a usable request_uri")
+    if lifetime is not None and (isinstance(lifetime, bool) or not isinstance(lifetime, int) or lifetime <= 0):
+        raise AnswerRejected("the pushed request was answered with a request_uri that has no time to live")
     return request_uri
 
 
@@ -154,7 +189,7 @@ def _tokens(channel: BackChannel, parameters: Mapping[str, str], scope: tuple[st
     what = "token endpoint"
     answer = yield from channel.post(channel.server.token_endpoint, parameters, what)
     if answer.status != _OK:
-        raise refusal(answer, what)
+        raise refusal(answer, what, now=channel.clock.now())
     return granted(json_object(answer, what), asked=scope)
 
 

@@ -65,6 +65,7 @@ class BackChannel:
         )
         headers = (
             ("accept", "application/json"),
+            ("accept-encoding", "identity"),  # nothing that grows while it is unpacked
             ("content-type", "application/x-www-form-urlencoded"),
             ("dpop", proof),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,11 @@ _WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _SCHEME: Final = re.compile(rf"[ \t,]*+({_WORD})(?:[ \t]++|\Z|(?=,))(?![ \t]*=)")
 _PARAMETER: Final = re.compile(rf'[ \t,]*({_WORD})[ \t]*=[ \t]*(?:({_WORD})|"((?:[^"\\]|\\.)*)")')
 _ESCAPED: Final = re.compile(r"\\(.)")
+_SCOPE: Final = re.compile(r"[!#-)+-\[\]-~]{1,256}\Z")  # RFC 6749 §3.3, without the asterisk: no wildcard is asked for
+_SCOPE_LIMIT: Final = 32
+_ACR_VALUES: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+){0,15}\Z")
+_ACR_LENGTH: Final = 512
+_MAX_AGE: Final = re.compile(r"[0-9]{1,9}\Z")  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +34,20 @@ class Challenge:
 
     @property
     def scope(self) -> tuple[str, ...]:
-        """The scopes that this operation needs."""
-        return tuple(self.parameters.get("scope", "").split())
+        """The scopes that this operation needs; none when it is more than an agent should ask for (FAPI2-CL-11)."""
+        return askable(self.parameters.get("scope", "").split())
+
+    @property
+    def acr_values(self) -> str | None:
+        """How the person has to sign in (RFC 9470 §3)."""
+        value = self.parameters.get("acr_values", "")
+        return value if len(value) <= _ACR_LENGTH and _ACR_VALUES.match(value) else None
+
+    @property
+    def max_age(self) -> str | None:
+        """How many seconds ago the person may have signed in (RFC 9470 §3)."""
+        value = self.parameters.get("max_age", "")
+        return value if _MAX_AGE.match(value) else None
 
     @property
     def resource_metadata(self) -> str | None:
@@ -46,6 +63,13 @@ def chosen(values: tuple[str, ...]) -> Challenge | None:
             if challenge.scheme == scheme:
                 return challenge
     return None
+
+
+def askable(scope: Sequence[str]) -> tuple[str, ...]:
+    """These scopes, when they are scopes, no wildcards and not too many; otherwise none of them."""
+    if len(scope) > _SCOPE_LIMIT or not all(map(_SCOPE.match, scope)):
+        return ()
+    return tuple(scope)
 
 
 def _challenges(value: str) -> Iterator[Challenge]:

@@ -11,12 +11,13 @@ from fapi_as.agent.address import origin, secure, secure_issuer, with_well_known
 from fapi_as.agent.challenge import Challenge
 from fapi_as.agent.errors import AnswerRejected, MetadataRejected
 from fapi_as.agent.exchange import json_object, send
-from fapi_as.agent.settings import GrantType
+from fapi_as.agent.settings import GrantType, Identity
 from fapi_as.agent.steps import Exchange, Request
 
 _OK: Final = 200
 _NOT_FOUND: Final = 404
 _LIST_LIMIT: Final = 64
+_HEADERS: Final = (("accept", "application/json"), ("accept-encoding", "identity"))
 _RESOURCE_METADATA: Final = "oauth-protected-resource"
 
 
@@ -64,14 +65,15 @@ def protected_resource(resource: str, challenge: Challenge | None) -> Exchange[R
     )
 
 
-def authorization_server(issuer: str, grant_type: GrantType) -> Exchange[ServerMetadata]:
+def authorization_server(identity: Identity, grant_type: GrantType) -> Exchange[ServerMetadata]:
     """Fetch and judge the metadata of an authorization server that the caller already decided to believe.
 
     Raises:
-        MetadataRejected: its issuer differs, or it lacks what FAPI 2.0 needs.
+        MetadataRejected: its issuer differs, it lacks what FAPI 2.0 needs, or sends credentials elsewhere.
         InsecureAddress: an endpoint is not https.
         AnswerRejected: there is none, or no JSON object of the right form.
     """
+    issuer = identity.issuer
     secure_issuer(issuer)
     document = yield from _first(_server_addresses(issuer), "authorization server metadata")
     if document.get("issuer") != issuer:  # RFC 8414 §3.3, code point by code point (MD-4)
@@ -85,10 +87,10 @@ def authorization_server(issuer: str, grant_type: GrantType) -> Exchange[ServerM
             raise MetadataRejected("the authorization server does not put iss into its responses")
     return ServerMetadata(
         issuer=issuer,
-        token_endpoint=_endpoint(document, "token_endpoint"),
+        token_endpoint=_home_endpoint(document, "token_endpoint", identity),
         authorization_endpoint=_endpoint(document, "authorization_endpoint") if code_flow else None,
         pushed_authorization_request_endpoint=(
-            _endpoint(document, "pushed_authorization_request_endpoint") if code_flow else None
+            _home_endpoint(document, "pushed_authorization_request_endpoint", identity) if code_flow else None
         ),
     )
 
@@ -106,7 +108,7 @@ def _server_addresses(issuer: str) -> tuple[str, ...]:
 
 def _first(addresses: tuple[str, ...], what: str) -> Exchange[dict[str, Any]]:
     for address in dict.fromkeys(addresses):
-        request = Request(method="GET", url=address, headers=(("accept", "application/json"),))
+        request = Request(method="GET", url=address, headers=_HEADERS)
         answer = yield from send(request, what)
         if answer.status == _OK:
             return json_object(answer, what)
@@ -134,4 +136,16 @@ def _endpoint(document: Mapping[str, object], member: str) -> str:
     if not isinstance(url, str):
         raise MetadataRejected(f"the authorization server metadata has no {member}")
     secure(url, member)
+    return url
+
+
+def _home_endpoint(document: Mapping[str, object], member: str, identity: Identity) -> str:
+    """An endpoint that gets our assertion, and perhaps a code or a refresh token.
+
+    An assertion is for the issuer, wherever it is sent. Whoever can change a metadata document once could have it
+    delivered to a place of their own, fresh and unused (the "audience injection" of FAPI 2.0 §6, turned round).
+    """
+    url = _endpoint(document, member)
+    if origin(url) not in {origin(identity.issuer), *map(origin, identity.endpoint_origins)}:
+        raise MetadataRejected(f"the {member} is on another server than the issuer, and this agent was not told so")
     return url

@@ -51,6 +51,10 @@ class AuthorizationDenied(AgentError):
         self.error = error
 
 
+class TooManyPrompts(AgentError):
+    """The resource wanted a person's consent again and again; this agent asks no more for a while."""
+
+
 class NonceLoop(AgentError):
     """A server asked for another nonce right after it had been given the one it sent (RFC 9449 §8)."""
 
@@ -60,13 +64,31 @@ class TokenRejected(AgentError):
 
 
 class ServerRefused(AgentError):
-    """The authorization server refused a request of ours; `correlation_id` is for its operator's `explain`."""
+    """The authorization server refused a request of ours; `correlation_id` is for its operator's `explain`.
 
-    def __init__(self, *, status: int, error: str, description: str | None, correlation_id: str | None) -> None:
+    `clock_ahead` is by how many seconds this machine's clock is ahead of the server's, when that may be the reason.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        error: str,
+        description: str | None,
+        correlation_id: str | None,
+        clock_ahead: int | None = None,
+    ) -> None:
         reason = f"{error}: {description}" if description else error
         known = f" (correlation id {correlation_id})" if correlation_id else ""
-        super().__init__(f"the authorization server refused with {status} {reason}{known}")
+        clock = f"; {_clock(clock_ahead)}" if clock_ahead is not None else ""
+        super().__init__(f"the authorization server refused with {status} {reason}{known}{clock}")
         self.status = status
         self.error = error
         self.description = description
         self.correlation_id = correlation_id
+        self.clock_ahead = clock_ahead
+
+
+def _clock(ahead: int) -> str:
+    direction = "ahead of" if ahead > 0 else "behind"
+    return f"this machine's clock is {abs(ahead)} s {direction} the server's, and should be set"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
 from fapi_as.agent.address import origin, secure
@@ -16,6 +17,7 @@ _NONCE: Final = re.compile(r"[!#-\[\]-~]{1,1024}\Z")  # RFC 9449 §8.1: NQCHAR
 _ORIGIN_LIMIT: Final = 64
 _TEXT_LIMIT: Final = 200
 _NOT_TEXT: Final = re.compile(r"[^ !#-\[\]-~]")  # what RFC 6749 §5.2 does not let an error or its description have
+_CLOCK_SECONDS: Final = 30  # of difference are nobody's reason to refuse
 Found = TypeVar("Found", bound=AgentError)
 
 
@@ -66,8 +68,13 @@ def json_object(answer: Answer, what: str) -> dict[str, Any]:
         raise AnswerRejected(f"the answer of the {what} is not a JSON object") from None
 
 
-def refusal(answer: Answer, what: str) -> ServerRefused:
+def refusal(answer: Answer, what: str, *, now: int) -> ServerRefused:
     """The error of an answer that is none of the successes (RFC 6749 §5.2).
+
+    Args:
+        answer: what came back.
+        what: whose answer it is, for the sentence.
+        now: this machine's clock, which is compared with the server's `Date` (FAPI2-CL-17).
 
     Raises:
         AnswerRejected: it is not an OAuth error either.
@@ -84,7 +91,18 @@ def refusal(answer: Answer, what: str) -> ServerRefused:
         error=plain(error),
         description=plain(description) if isinstance(description, str) else None,
         correlation_id=plain(answer.one("x-correlation-id") or "") or None,
+        clock_ahead=_clock_ahead(answer, now),
     )
+
+
+def _clock_ahead(answer: Answer, now: int) -> int | None:
+    """By how much our clock is ahead, when it is by enough to matter; only told, never believed."""
+    try:
+        date = parsedate_to_datetime(answer.one("date") or "")
+        ahead = now - int(date.timestamp())
+    except (ValueError, OverflowError, OSError):
+        return None
+    return ahead if abs(ahead) > _CLOCK_SECONDS else None
 
 
 def plain(text: str) -> str:

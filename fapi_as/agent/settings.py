@@ -21,6 +21,10 @@ class GrantType(Enum):
 class Identity:
     """One registration: the issuer it is good for, and the key that proves it there (private_key_jwt).
 
+    Args:
+        endpoint_origins: other origins, as `https://host:port`, at which this issuer's endpoints may be. Its metadata
+            alone sends no assertion, code or refresh token to another origin than its own.
+
     Raises:
         InsecureAddress: the issuer is not https, or the redirect URI is neither https nor on this machine.
     """
@@ -29,9 +33,12 @@ class Identity:
     client_id: str
     key: SigningKey
     redirect_uri: str | None = None
+    endpoint_origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         secure_issuer(self.issuer)
+        for allowed in self.endpoint_origins:
+            secure(allowed, "endpoint origin")
         if self.redirect_uri is not None:
             acceptable_redirect(self.redirect_uri)
 

@@ -73,6 +73,7 @@ class Reason(Enum):
     STALE = "the access token is about to expire"
     UNAUTHORIZED = "the resource answered 401"
     SCOPE = "the resource answered 403 insufficient_scope"
+    SIGN_IN = "the resource answered 401 insufficient_user_authentication"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from rs_kit.protocol.secret import Secret
 
 _TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")  # RFC 9110 §11.2: what may stand behind a scheme
 _REFRESH: Final = re.compile(r"[ -~]+\Z")  # RFC 6749 appendix A.17
+_LONGEST: Final = 366 * 86_400  # seconds; a server that promises more is not believed, and the first 401 tells
 _STALE_SECONDS: Final = 10  # renewed this long before the end, so that no call starts with a dying token
 
 
@@ -80,4 +81,4 @@ def _lifetime(expires_in: object) -> int | None:
         return None
     if isinstance(expires_in, bool) or not isinstance(expires_in, int | float) or expires_in < 0:
         raise TokenRejected("the token answer has an expires_in that is no number of seconds")
-    return int(expires_in)
+    return min(int(expires_in), _LONGEST)

@@ -11,7 +11,7 @@ from fapi_as.agent import AgentAuth, InsecureAddress, RedirectRefused, ResponseR
 from fapi_as.agent.authorization import checked_response
 from fapi_as.agent.challenge import chosen
 from fapi_as.agent.steps import Answer, Call, Callback, Request
-from tests.support.agent_peer import ISSUER, REDIRECT_URI, RESOURCE, Peer, agent_of, run_call, settings
+from tests.support.agent_peer import ISSUER, REDIRECT_URI, RESOURCE, Peer, agent_of, identity, run_call, settings
 
 
 @pytest.mark.parametrize("member", ["token_endpoint", "pushed_authorization_request_endpoint"])
@@ -116,7 +116,8 @@ async def test_an_address_that_the_http_client_cannot_read_is_an_unreachable_ser
 
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(at_server)) as back_channel:
         peer.metadata["pushed_authorization_request_endpoint"] = f"{unreadable}/par"
-        auth = AgentAuth(settings(), back_channel=back_channel, authorize=lambda url: authorize(peer, url))
+        told = settings(identities=(identity(endpoint_origins=(unreadable,)),))
+        auth = AgentAuth(told, back_channel=back_channel, authorize=lambda url: authorize(peer, url))
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(at_resource), auth=auth) as client:
             with pytest.raises(Unreachable, match="did not answer: InvalidURL"):
                 await client.post(RESOURCE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 
 from fapi_as.agent.authorization import checked_response
@@ -21,9 +23,10 @@ from tests.support.agent_peer import (
     Peer,
     agent_of,
     as_json,
+    identity,
     run_call,
 )
-from tests.support.agent_refusals import refused
+from tests.support.agent_refusals import METADATA, RESOURCE_METADATA, refused
 
 
 @pytest.mark.requirement("PRM-7", proves="refused")
@@ -92,12 +95,33 @@ def test_an_issuer_without_a_registration_is_not_even_asked(servers: list[str]) 
 @pytest.mark.requirement("FAPI2-CL-9", proves="holds")
 @pytest.mark.requirement("MD-3", proves="holds")
 def test_endpoints_come_from_the_metadata_of_the_issuer() -> None:
-    endpoint = "https://tokens.as.example/elsewhere"
+    endpoint = f"{ISSUER}/elsewhere"
     peer = Peer(metadata={"token_endpoint": endpoint})
     peer.overrides["/elsewhere"] = lambda _: as_json(400, {"error": "invalid_request"})
 
     refused(ServerRefused, peer)
     assert peer.seen[-1].url == endpoint
+
+
+@pytest.mark.parametrize("member", ["token_endpoint", "pushed_authorization_request_endpoint"])
+@pytest.mark.parametrize(
+    "url",
+    ["https://evil.example/x", "https://as.example:444/x", "https://as.example.evil.example/x", "https://10.0.0.1/"],
+)
+def test_an_endpoint_on_another_server_than_the_issuer_gets_nothing(member: str, url: str) -> None:
+    peer = Peer(metadata={member: url})
+
+    refused(MetadataRejected, peer)
+    assert {urlsplit(request.url).path for request in peer.seen} == {METADATA, RESOURCE_METADATA}
+
+
+def test_an_endpoint_on_another_server_is_used_when_the_agent_was_told_so() -> None:
+    endpoint = "https://tokens.example/token"
+    peer = Peer(metadata={"token_endpoint": endpoint, "pushed_authorization_request_endpoint": f"{ISSUER}:443/par"})
+    known = identity(endpoint_origins=("https://tokens.example",))
+
+    assert run_call(agent_of(identities=(known,)), peer).status == 200
+    assert [request.url for request in peer.requests_to("/token")] == [endpoint]
 
 
 @pytest.mark.requirement("FAPI2-CL-9", proves="refused")
