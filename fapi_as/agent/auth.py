@@ -14,8 +14,10 @@ from fapi_as.agent.clock_and_entropy import SystemClock, SystemEntropy
 from fapi_as.agent.errors import BrowserNeeded, Misconfigured, RedirectRefused, Unreachable
 from fapi_as.agent.ports import TokenStore
 from fapi_as.agent.settings import AgentSettings
-from fapi_as.agent.steps import ANSWER_LIMIT, Answer, Call, Callback, Exchange, Need, Renew, Request, Send
+from fapi_as.agent.shared_tokens import still_needed
+from fapi_as.agent.steps import ANSWER_LIMIT, Answer, Call, Callback, Exchange, Need, Reason, Renew, Request, Send
 from fapi_as.agent.token_store import MemoryTokenStore
+from fapi_as.agent.tokens import TokenSet
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -59,6 +61,32 @@ class AgentAuth(httpx2.Auth):
     def agent(self) -> Agent:
         """The core, for those who want to look at its tokens."""
         return self._agent
+
+    async def sign_in(self) -> TokenSet:
+        """Get tokens now and keep them, whatever tokens there are: those stay until there are better ones.
+
+        Raises:
+            AgentError: there are none; the sentence says why.
+        """
+        async with self._alone, self._store.alone(self._agent.settings.resource):
+            self._restored, used = True, self._agent.tokens
+            reason = Reason.UNAUTHORIZED if used is None else Reason.SIGN_IN
+            await self._renewed_and_kept(Need(reason=reason, used=used))
+        if self._agent.tokens is None:
+            raise TypeError("a renewal gives tokens or raises")
+        return self._agent.tokens
+
+    async def current_tokens(self) -> TokenSet | None:
+        """The tokens that the next call would use, renewed when they are about to expire; None asks for a sign-in.
+
+        Raises:
+            AgentError: they could not be renewed.
+        """
+        await self._restore()
+        used = self._agent.tokens
+        if used is not None and used.is_stale(SystemClock().now()):
+            await self._renew(Need(reason=Reason.STALE, used=used))
+        return self._agent.tokens
 
     @override
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response]:
@@ -104,20 +132,38 @@ class AgentAuth(httpx2.Auth):
 
     async def _renew(self, need: Need) -> None:
         renewals = self._renewals
-        async with self._alone:
+        async with self._alone, self._store.alone(self._agent.settings.resource):
             if self._renewals != renewals and self._failed is not None and self._failed[0] == need:
                 raise self._failed[1]  # it failed while this call waited for it: the person is not asked once more
-            before, self._failed = self._agent.tokens, None
+            self._failed = None
             try:
-                await self._run(self._agent.renew(need))
+                rest = await self._without_others(need)
+                if rest is not None:
+                    await self._renewed_and_kept(rest)
             except Exception as error:
                 self._failed = (need, error)
                 raise
             finally:
                 self._renewals += 1
-                if self._agent.tokens is not before:
-                    with anyio.CancelScope(shield=True):  # a token that was got is not lost to a call that was given up
-                        await self._store.save(self._agent.settings.resource, self._agent.tokens)
+
+    async def _renewed_and_kept(self, need: Need) -> None:
+        before = self._agent.tokens
+        try:
+            await self._run(self._agent.renew(need))
+        finally:
+            if self._agent.tokens is not before:
+                with anyio.CancelScope(shield=True):  # a token that was got is not lost to a call that was given up
+                    await self._store.save(self._agent.settings.resource, self._agent.tokens)
+
+    async def _without_others(self, need: Need) -> Need | None:
+        """The need, less what another process that shares the store has got since this one looked."""
+        held, stored = self._agent.tokens, await self._store.load(self._agent.settings.resource)
+        if stored is None or (held is not None and stored.access_token == held.access_token):
+            return need
+        self._agent.restore(stored)
+        if self._agent.tokens is not stored:
+            return need  # of another agent, which may not have the same rights
+        return still_needed(need, stored, SystemClock().now())
 
     async def _run(self, exchange: Exchange[None]) -> None:
         try:

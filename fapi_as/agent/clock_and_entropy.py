@@ -5,9 +5,7 @@ from __future__ import annotations
 import secrets  # noqa: TID251 - this file is the entropy of the agent's side
 import time
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
-from rs_kit.protocol.jws import SigningKey
+from fapi_as.agent.proof_key import ProofKey
 
 _IDENTIFIER_BYTES = 16  # 128 bits
 _SECRET_BYTES = 32  # 256 bits: 43 characters, the least that RFC 7636 §4.1 allows
@@ -22,7 +20,7 @@ class SystemClock:
 
 
 class SystemEntropy:
-    """The randomness of the operating system; proof keys live in this process only."""
+    """The randomness of the operating system; proof keys leave this process only into a token store of their owner."""
 
     def identifier(self) -> str:
         """A fresh URL-safe string with 128 bits."""
@@ -32,6 +30,6 @@ class SystemEntropy:
         """A fresh URL-safe string with 256 bits."""
         return secrets.token_urlsafe(_SECRET_BYTES)
 
-    def proof_key(self) -> SigningKey:
+    def proof_key(self) -> ProofKey:
         """A fresh P-256 key, for ES256."""
-        return SigningKey.from_private_key(ec.generate_private_key(ec.SECP256R1()))
+        return ProofKey.generate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from fapi_as.agent.tokens import TokenSet
@@ -44,4 +45,11 @@ class TokenStore(Protocol):
 
     async def save(self, resource: str, tokens: TokenSet | None) -> None:
         """Replace the set; None forgets it."""
+        ...
+
+    def alone(self, resource: str) -> AbstractAsyncContextManager[None]:
+        """Keep all others that share this store from renewing the set of this resource until the end of the block.
+
+        Whoever enters loads the set again first: another may have renewed it. What a process held ends with it.
+        """
         ...

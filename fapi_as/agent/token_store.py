@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from contextlib import AbstractAsyncContextManager
+
+import anyio
+
 from fapi_as.agent.tokens import TokenSet
 
 
@@ -10,6 +15,7 @@ class MemoryTokenStore:
 
     def __init__(self) -> None:
         self._sets: dict[str, TokenSet] = {}
+        self._locks: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
 
     async def load(self, resource: str) -> TokenSet | None:
         """The set that was saved last for this resource."""
@@ -21,3 +27,7 @@ class MemoryTokenStore:
             self._sets.pop(resource, None)
         else:
             self._sets[resource] = tokens
+
+    def alone(self, resource: str) -> AbstractAsyncContextManager[None]:
+        """Keep other agents of this process from renewing the set of this resource until the end of the block."""
+        return self._locks[resource]
