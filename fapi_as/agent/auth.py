@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from urllib.parse import urlsplit
+from datetime import timedelta
 
 import anyio
 import httpx2
 
 from fapi_as.agent.agent import Agent
 from fapi_as.agent.clock_and_entropy import SystemClock, SystemEntropy
-from fapi_as.agent.errors import BrowserNeeded, Misconfigured, RedirectRefused, Unreachable
+from fapi_as.agent.errors import BrowserNeeded, Misconfigured, RedirectRefused
 from fapi_as.agent.ports import TokenStore
+from fapi_as.agent.sending import ANSWER_TIMEOUT, answer_of, drained, dressed, sent
 from fapi_as.agent.settings import AgentSettings
 from fapi_as.agent.shared_tokens import still_needed
-from fapi_as.agent.steps import ANSWER_LIMIT, Answer, Call, Callback, Exchange, Need, Reason, Renew, Request, Send
+from fapi_as.agent.steps import Answer, Callback, Exchange, Need, Reason, Renew, Send
 from fapi_as.agent.token_store import MemoryTokenStore
 from fapi_as.agent.tokens import TokenSet
 
@@ -25,8 +26,6 @@ else:
     from typing_extensions import override  # httpx2 brings it to the Pythons that need it
 
 Authorize = Callable[[str], Awaitable[str]]
-
-_TIMEOUT_SECONDS = 15.0
 
 
 class AgentAuth(httpx2.Auth):
@@ -38,6 +37,7 @@ class AgentAuth(httpx2.Auth):
             auth of: neither its cookies and headers nor its redirects may touch what is sent there.
         authorize: opens an address in a person's browser and gives the address the browser came back to.
         store: where tokens outlive this object.
+        timeout: for one answer to the agent's own requests, from first to last byte; a person may take longer.
     """
 
     def __init__(
@@ -47,10 +47,12 @@ class AgentAuth(httpx2.Auth):
         back_channel: httpx2.AsyncClient,
         authorize: Authorize | None = None,
         store: TokenStore | None = None,
+        timeout: timedelta = ANSWER_TIMEOUT,
     ) -> None:
         self._agent = Agent(settings, clock=SystemClock(), entropy=SystemEntropy())
         self._back_channel = back_channel
         self._authorize = authorize
+        self._timeout = timeout
         self._store = store if store is not None else MemoryTokenStore()
         self._alone = anyio.Lock()
         self._restored = False
@@ -115,10 +117,11 @@ class AgentAuth(httpx2.Auth):
                     await self._renew(step.need)
                     step = next(steps)
                 else:
-                    response = yield _dressed(request, step)
+                    response = yield dressed(request, step)
                     if step.authorization is not None and response.request is not request:
                         raise RedirectRefused("the resource redirected a call, and the HTTP client followed with it")
-                    step = steps.send(_answer(response))
+                    step = steps.send(answer_of(response))
+                    await drained(response, self._timeout)  # there is a next step: this answer is not the caller's
         except StopIteration:
             return
 
@@ -169,7 +172,10 @@ class AgentAuth(httpx2.Auth):
         try:
             step = next(exchange)
             while True:
-                reply = await self._sent(step.request) if isinstance(step, Send) else await self._visited(step.url)
+                if isinstance(step, Send):
+                    reply: Answer | Callback = await sent(self._back_channel, step.request, self._timeout)
+                else:
+                    reply = await self._visited(step.url)
                 step = exchange.send(reply)
         except StopIteration:
             return
@@ -178,44 +184,3 @@ class AgentAuth(httpx2.Auth):
         if self._authorize is None:
             raise BrowserNeeded("a person has to allow this, and this agent has no browser to send them to")
         return Callback(url=await self._authorize(url))
-
-    async def _sent(self, request: Request) -> Answer:
-        try:
-            outgoing = httpx2.Request(request.method, request.url, headers=list(request.headers), content=request.body)
-            outgoing.extensions = {"timeout": httpx2.Timeout(_TIMEOUT_SECONDS).as_dict()}
-            with anyio.fail_after(_TIMEOUT_SECONDS):
-                response = await self._back_channel.send(outgoing, stream=True, auth=None, follow_redirects=False)
-                try:
-                    return _answer(response, await _bounded_body(response))
-                finally:
-                    await response.aclose()
-        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
-            host = urlsplit(request.url).hostname
-            raise Unreachable(f"{host} did not answer: {type(error).__name__}") from error
-
-
-def _dressed(request: httpx2.Request, call: Call) -> httpx2.Request:
-    if call.authorization is None:
-        # not our resource, or the first knock; a redirect may have copied what an earlier request of ours carried
-        if request.headers.get("authorization", "").lower().startswith("dpop "):
-            del request.headers["authorization"]
-        request.headers.pop("dpop", None)
-        return request
-    request.headers["authorization"] = call.authorization
-    request.headers["dpop"] = call.proof or ""
-    return request
-
-
-def _answer(response: httpx2.Response, body: bytes = b"") -> Answer:
-    headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
-    return Answer(status=response.status_code, headers=headers, body=body)
-
-
-async def _bounded_body(response: httpx2.Response) -> bytes:
-    """As much as the core wants to see, and one byte more, by which it knows that there was too much."""
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > ANSWER_LIMIT:
-            break
-    return bytes(body[: ANSWER_LIMIT + 1])
