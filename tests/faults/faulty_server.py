@@ -55,7 +55,8 @@ class FaultyServer:
         if target == "worker":
             workers = server.workers()
             if workers:
-                os.kill(workers[self.starts % len(workers)], signal.SIGKILL)
+                # the oldest: a supervisor whose young workers end one after the other is right to give up
+                os.kill(min(workers), signal.SIGKILL)
             return
         below = descendants(server.process.pid)
         if target == "supervisor":
