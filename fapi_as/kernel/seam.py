@@ -130,12 +130,16 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One address: its path, its methods, and the metadata member that publishes it (RFC 8414 §2)."""
+    """One address: its path, its methods, and the metadata member that publishes it (RFC 8414 §2).
+
+    `any_host` answers whatever the Host field says, for peers that know the machine and not the issuer.
+    """
 
     path: str
     face: Face
     methods: Mapping[str, Callable[[Context, EndpointRequest], Awaitable[Answer]]]
     metadata_member: str | None = None
+    any_host: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ __all__ = [
     "InvalidScope",
     "InvalidTarget",
     "MethodNotAllowed",
+    "MisdirectedRequest",
     "NotFound",
     "PayloadTooLarge",
     "ProtocolError",
@@ -140,6 +141,13 @@ class NotFound(ProtocolError):
     public: ClassVar[str] = "there is nothing at this address"
 
 
+class MisdirectedRequest(ProtocolError):
+    """RFC 9110 §15.5.20: the request is for another host than the issuer's (SES-17)."""
+
+    error: ClassVar[str] = "invalid_request"
+    public: ClassVar[str] = "this server does not answer for that host, see the issuer in its metadata"
+
+
 class PayloadTooLarge(ProtocolError):
     """RFC 9126 §2.3: the body is larger than we read."""
 
@@ -183,6 +191,7 @@ _STATUS: Final[dict[type[ProtocolError], int]] = {
     RequestTimeout: 408,
     PayloadTooLarge: 413,
     UnsupportedContentEncoding: 415,
+    MisdirectedRequest: 421,
     TooManyRequests: 429,
     StorageUnavailable: 503,
 }

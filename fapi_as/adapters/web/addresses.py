@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from fapi_as.kernel.capabilities import endpoints
 from fapi_as.kernel.seam import Context, Endpoint
@@ -15,21 +16,30 @@ _OPENID: Final = "/.well-known/openid-configuration"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One endpoint of one tenant."""
+    """One endpoint of one tenant; `host` is the name that requests for it must be for, None where any will do."""
 
     path: str
     context: Context
     endpoint: Endpoint
+    host: bytes | None
 
 
 def routes(contexts: Mapping[str, Context]) -> dict[bytes, Route]:
     """Every address of every tenant; tenants are keyed by the path of their issuer, "" at the root."""
     found: dict[bytes, Route] = {}
     for prefix, context in contexts.items():
+        name = _host_of(context.policy.issuer)
         for endpoint in endpoints(context.features).values():
             for path in _paths(prefix, endpoint.path):
-                found[path.encode("ascii")] = Route(path=path, context=context, endpoint=endpoint)
+                host = None if endpoint.any_host else name
+                found[path.encode("ascii")] = Route(path=path, context=context, endpoint=endpoint, host=host)
     return found
+
+
+def _host_of(issuer: str) -> bytes:
+    """As a Host field names it: an IPv6 address has its brackets."""
+    name = urlsplit(issuer).hostname or ""
+    return (f"[{name}]" if ":" in name else name).encode("ascii")
 
 
 def _paths(prefix: str, path: str) -> tuple[str, ...]:

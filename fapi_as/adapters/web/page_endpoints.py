@@ -59,7 +59,7 @@ def quart_application(routes: Mapping[bytes, Route], *, answering: Answering) ->
 def _view(route: Route, answering: Answering) -> Callable[[], Awaitable[Response]]:
     async def view() -> Response:
         scope = cast(Scope, request.scope)  # Quart's type is narrower than ASGI's
-        body = await collect(scope, _whole_body)
+        body = await collect(route, scope, _whole_body)
         return _response(await _to_its_end(answering.answer(route, scope, body)))
 
     return view

@@ -41,7 +41,7 @@ class ProtocolEndpoints:
             return
         else:
             try:
-                body = await collect(scope, lambda: read_body(receive))
+                body = await collect(route, scope, lambda: read_body(receive))
             except Disconnected:
                 return
             response = await self._answering.answer(route, scope, body)

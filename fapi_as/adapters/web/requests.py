@@ -8,7 +8,13 @@ from typing import Final
 
 from fapi_as.adapters.web.asgi import Receive, Scope
 from fapi_as.kernel.messages import EndpointRequest
-from fapi_as.protocol.errors import PayloadTooLarge, RequestTimeout, UnsupportedContentEncoding
+from fapi_as.protocol.errors import (
+    InvalidRequest,
+    MisdirectedRequest,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedContentEncoding,
+)
 from fapi_as.protocol.profile import REQUEST_BODY_LIMIT
 
 BODY_TIME_LIMIT: Final = timedelta(seconds=15)  # HTT-16 of the attack catalogue
@@ -33,6 +39,26 @@ def endpoint_request(scope: Scope, *, path: str, now: int, correlation_id: str, 
         source=client[0] if client else "unknown",
         peer_certificate=scope.get("state", {}).get(PEER_CERTIFICATE),
     )
+
+
+def judge_host(scope: Scope, name: bytes | None) -> None:
+    """Refuse a request for another host; nothing is ever derived from the field (SES-17).
+
+    Its port is not judged: whatever forwards to us may have another one than we have.
+
+    Raises:
+        InvalidRequest: no Host field, or several (RFC 9112 §3.2).
+        MisdirectedRequest: another host than `name`.
+    """
+    if name is None:
+        return
+    hosts = [value for header, value in scope["headers"] if header == b"host"]
+    if len(hosts) != 1:
+        raise InvalidRequest("no Host field or several")
+    host = hosts[0].lower()
+    asked, _, port = host.rpartition(b":")
+    if host != name and (asked != name or not port.isdigit()):
+        raise MisdirectedRequest("another host")
 
 
 def judge_body(scope: Scope) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from fapi_as.adapters.web.addresses import Route
 from fapi_as.adapters.web.asgi import Scope
-from fapi_as.adapters.web.requests import endpoint_request, judge_body
+from fapi_as.adapters.web.requests import endpoint_request, judge_body, judge_host
 from fapi_as.kernel import door
 from fapi_as.kernel.messages import EndpointRequest, EndpointResponse
 from fapi_as.ports import Clock
@@ -33,9 +33,10 @@ class Body:
     refusal: ProtocolError | None = None
 
 
-async def collect(scope: Scope, read: Callable[[], Awaitable[bytes]]) -> Body:
+async def collect(route: Route, scope: Scope, read: Callable[[], Awaitable[bytes]]) -> Body:
     """Read the body within its limits, if the head allows it at all."""
     try:
+        judge_host(scope, route.host)
         judge_body(scope)
         return Body(content=await read())
     except ProtocolError as error:

@@ -25,7 +25,8 @@ async def ready(context: Context, request: EndpointRequest) -> Json:  # noqa: AR
     return Json(payload={"status": "ready"})
 
 
+# load balancers ask a machine by its address
 ENDPOINTS: Final = (
-    Endpoint(path="/healthz", face=Face.PROTOCOL, methods={"GET": alive}),
-    Endpoint(path="/readyz", face=Face.PROTOCOL, methods={"GET": ready}),
+    Endpoint(path="/healthz", face=Face.PROTOCOL, methods={"GET": alive}, any_host=True),
+    Endpoint(path="/readyz", face=Face.PROTOCOL, methods={"GET": ready}, any_host=True),
 )
