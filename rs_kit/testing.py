@@ -4,13 +4,17 @@ issuer = TestIssuer(resource="https://mcp.example/mcp")
 guard = issuer.guard(tools=ToolPolicy(tools={"get_balance": ["accounts:read"]}))
 agent = issuer.agent(scope="accounts:read")
 headers = agent.headers("POST", nonce=...)
+
+And for whoever writes a replay store of their own: `UsedOnceContract`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
@@ -22,11 +26,15 @@ from rs_kit.guard import Guard
 from rs_kit.ports import AuthorizedCall, Clock, Observer, Refusal, UsedOnce
 from rs_kit.protocol import nonce
 from rs_kit.protocol.dpop import NONCE_WINDOW_SECONDS, make_proof
+from rs_kit.protocol.errors import Unavailable
 from rs_kit.protocol.jws import SigningKey, sign
 from rs_kit.protocol.tool_policy import ToolPolicy
 
 NONCE_KEY: Final = b"a nonce key that is for tests only"
 _LIFETIME_SECONDS: Final = 300
+_START: Final = 1_790_000_000  # where the contract's clock stands
+_CALLERS: Final = 50
+_CROWD: Final = 2_000  # so many other proofs that a store which makes room by count would forget the first
 
 
 def new_key(kid: str | None = None) -> SigningKey:
@@ -144,3 +152,173 @@ class TestAgent:
     def headers(self, method: str = "POST", url: str | None = None, *, nonce: str | None = None) -> dict[str, str]:
         """The credentials of one request."""
         return {"authorization": f"DPoP {self.token}", "dpop": self.proof(method, url, nonce=nonce)}
+
+
+class UsedOnceContract:
+    """What every replay store does, as tests: subclass it, say how your store is opened, and run pytest.
+
+    class TestMyStore(UsedOnceContract):
+        def opened(self):
+            return contextlib.aclosing(MyStore(...))  # any async context manager that gives a UsedOnce
+
+        def failing(self):
+            return contextlib.aclosing(MyStore(...))  # one that cannot do its work: full, locked, out of reach
+
+    Each test runs in an event loop of its own; no plugin is needed, and `unittest.TestCase` may stand beside it.
+
+    Attributes:
+        shared: whether `opened` gives, each time it is called in one test, another worker's view of the same uses.
+    """
+
+    shared: bool = False
+
+    def opened(self) -> AbstractAsyncContextManager[UsedOnce]:
+        """A store; for a shared one, one worker's view of the store of this test."""
+        raise NotImplementedError
+
+    def failing(self) -> AbstractAsyncContextManager[UsedOnce]:
+        """A store that cannot do its work at the moment."""
+        raise NotImplementedError
+
+    def test_the_first_use_counts_and_no_other(self) -> None:
+        """The answer is True once, and False until the last second of `until` is over."""
+
+        async def rule(store: UsedOnce) -> None:
+            await _first(store, _Use(b"a"), "a proof that was never used is refused")
+            for later in (0, 1, 59, 60):
+                await _again(store, _Use(b"a", now=_START + later), "a proof is accepted a second time")
+
+        self._run(rule)
+
+    def test_another_proof_is_another_use(self) -> None:
+        """Neither another digest nor another resource is in the way."""
+
+        async def rule(store: UsedOnce) -> None:
+            await _first(store, _Use(b"a"), "a proof that was never used is refused")
+            await _first(store, _Use(b"b"), "a proof is refused because of another one")
+            await _first(store, _Use(b"a", namespace="other"), "a proof is refused because of one at another resource")
+            await _again(
+                store, _Use(b"a", namespace="other"), "a proof is accepted a second time at the other resource"
+            )
+
+        self._run(rule)
+
+    def test_another_end_does_not_make_it_another_proof(self) -> None:
+        """Who repeats a jti with a later iat repeats it (RFC 9449 §11.1)."""
+
+        async def rule(store: UsedOnce) -> None:
+            await _first(store, _Use(b"a"), "a proof that was never used is refused")
+            await _again(store, _Use(b"a", until=_START + 90), "a proof is accepted again with a later end")
+            await _again(store, _Use(b"a", until=_START + 30), "a proof is accepted again with an earlier end")
+
+        self._run(rule)
+
+    def test_of_many_at_once_exactly_one_is_first(self) -> None:
+        """What is looked up first and written afterwards lets several in; a shared store is asked through two views."""
+
+        async def rule(*stores: UsedOnce) -> None:
+            for proof in (b"a", b"b", b"c"):
+                uses = [
+                    stores[number % len(stores)].take("rs", proof, until=_START + 60, now=_START)
+                    for number in range(_CALLERS)
+                ]
+                winners = (await asyncio.gather(*uses)).count(True)
+                if winners != 1:
+                    raise AssertionError(f"of {_CALLERS} simultaneous uses of one proof, {winners} are accepted")
+
+        self._run(rule, views=2 if self.shared else 1)
+
+    def test_nothing_is_forgotten_early(self) -> None:
+        """Neither a crowd of other proofs nor the passing of time makes room too soon."""
+
+        async def rule(store: UsedOnce) -> None:
+            await _first(store, _Use(b"a"), "a proof that was never used is refused")
+            await _crowd(store, b"others", until=_START + 60, now=_START)
+            await _again(store, _Use(b"a"), "a proof is forgotten because many others came")
+            await _crowd(store, b"later", until=_START + 120, now=_START + 60)
+            await _again(store, _Use(b"a", now=_START + 60), "a proof is forgotten before its last second is over")
+
+        self._run(rule)
+
+    def test_a_clock_that_steps_back_brings_nothing_back(self) -> None:
+        """What was forgotten because the clock ran ahead stays used when it is set right."""
+
+        async def rule(store: UsedOnce) -> None:
+            await _first(store, _Use(b"a"), "a proof that was never used is refused")
+            await _crowd(store, b"ahead", until=_START + 3660, now=_START + 3600)
+            await _again(store, _Use(b"a"), "a proof is accepted again after the clock was set back")
+
+        self._run(rule)
+
+    def test_what_cannot_be_told_is_no_yes(self) -> None:
+        """A store that fails raises Unavailable; each answer would be a verdict on the caller (RSE-10)."""
+
+        async def rule(store: UsedOnce) -> None:
+            for _ in range(2):
+                try:
+                    answer = await store.take("rs", b"a", until=_START + 60, now=_START)
+                except Unavailable:
+                    continue
+                raise AssertionError(f"a store that cannot do its work answers {answer}")
+
+        async def main() -> None:
+            async with self.failing() as store:
+                await rule(store)
+
+        asyncio.run(main())
+
+    def test_what_one_worker_takes_is_taken_for_all(self) -> None:
+        """For a shared store: another view, and a view that is opened after the first one ended, know it, too."""
+        if not self.shared:
+            return
+
+        async def main() -> None:
+            async with self.opened() as one:
+                await _first(one, _Use(b"a"), "a proof that was never used is refused")
+                async with self.opened() as other:
+                    await _again(other, _Use(b"a"), "a proof is accepted by a second worker")
+                    await _first(other, _Use(b"b"), "a proof that was never used is refused by a second worker")
+                await _again(one, _Use(b"b"), "a proof is accepted by a second worker")
+            async with self.opened() as restarted:
+                await _again(restarted, _Use(b"a"), "a proof is accepted again after a restart")
+
+        asyncio.run(main())
+
+    def _run(self, rule: Callable[..., Awaitable[None]], *, views: int = 1) -> None:
+        async def main() -> None:
+            async with self.opened() as store:
+                if views == 1:
+                    await rule(store)
+                    return
+                async with self.opened() as other:
+                    await rule(store, other)
+
+        asyncio.run(main())
+
+
+class _Use(NamedTuple):
+    digest: bytes
+    namespace: str = "rs"
+    until: int = _START + 60
+    now: int = _START
+
+
+async def _first(store: UsedOnce, use: _Use, otherwise: str) -> None:
+    if await store.take(use.namespace, use.digest, until=use.until, now=use.now) is not True:
+        raise AssertionError(otherwise)
+
+
+async def _again(store: UsedOnce, use: _Use, otherwise: str) -> None:
+    if await store.take(use.namespace, use.digest, until=use.until, now=use.now) is not False:
+        raise AssertionError(otherwise)
+
+
+async def _crowd(store: UsedOnce, name: bytes, *, until: int, now: int) -> None:
+    """Many other proofs, a few of them at a time."""
+    for start in range(0, _CROWD, _CALLERS):
+        uses = [
+            store.take("rs", b"%b %d" % (name, number), until=until, now=now)
+            for number in range(start, start + _CALLERS)
+        ]
+        if not all(await asyncio.gather(*uses)):
+            raise AssertionError("a proof that was never used is refused")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 from rs_kit.protocol.errors import Unavailable
@@ -16,10 +17,11 @@ class MemoryUsedOnce:
         limit: how many entries fit. A full store refuses (DPR-25): evicting one would let its proof in again.
     """
 
-    __slots__ = ("_by_end", "_forgotten_until", "_limit", "_next_end", "_taken")
+    __slots__ = ("_by_end", "_forgotten_until", "_limit", "_next_end", "_process", "_taken")
 
     def __init__(self, *, limit: int = _LIMIT) -> None:
         self._limit = limit
+        self._process = os.getpid()
         self._taken: set[tuple[str, bytes]] = set()
         self._by_end: dict[int, list[tuple[str, bytes]]] = {}
         self._next_end = 0
@@ -32,8 +34,10 @@ class MemoryUsedOnce:
         """Whether this is the first use; the answer is True at most once.
 
         Raises:
-            Unavailable: the store is full.
+            Unavailable: the store is full, or this is a copy of it in a process that was forked.
         """
+        if os.getpid() != self._process:
+            raise Unavailable("replay store: made before the process was forked")  # each copy would say yes once
         if self._next_end < now and self._by_end:
             self._forget(now)
         # A clock that stepped back (R13) must not let in again what was already forgotten.

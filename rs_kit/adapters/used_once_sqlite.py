@@ -98,13 +98,17 @@ class SqliteUsedOnce:
         key = hashlib.sha256(b"%d:%b%b" % (len(namespace), namespace.encode(), digest)).digest()[:_DIGEST_BYTES]
         return await self._written(partial(_insert, key, until))
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Finish what is waiting, then close the file."""
         await self._writer.close()
 
     async def _written(self, unit: Unit[bool]) -> bool:
         try:
-            return await self._writer.submit(unit)
+            written = self._writer.submit(unit)
+        except WriterUnavailable as error:  # more wait than are served: nothing is wrong with the file
+            raise Unavailable(f"replay store: {error.detail}") from None
+        try:
+            return await written
         except WriterUnavailable as error:
             self._failed = True
             raise Unavailable(f"replay store: {error.detail}") from None
