@@ -1,11 +1,14 @@
-"""`make faults`: every campaign and every seeded defect, with a table at the end; 1 when a promise is broken."""
+"""`make faults`: every campaign and every seeded defect, with a table at the end; 1 when a promise is broken.
+
+FAULTS=required makes it a failure when what a campaign needs is missing: root, strace, libfaketime.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import shutil
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -76,6 +79,18 @@ async def main(rounds: int, *, required: bool) -> int:
     return int(failed)
 
 
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("rounds", nargs="?", type=_rounds, default=3, help="how many kills; the rest follows (3)")
+    return parser.parse_args()
+
+
+def _rounds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rounds")
+    return int(text)
+
+
 if __name__ == "__main__":
-    counted = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    raise SystemExit(asyncio.run(main(counted, required=os.environ.get("REQUIRED") == "1")))
+    asked = _arguments()
+    raise SystemExit(asyncio.run(main(asked.rounds, required=os.environ.get("FAULTS") == "required")))
