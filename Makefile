@@ -17,11 +17,11 @@ ONLY ?=
 ROUNDS ?= 30
 M ?=
 
-.PHONY: help demo dev test check fmt cov trace mutants fuzz bench load lock clean
+.PHONY: help demo dev test check fmt cov trace mutants fuzz bench load lock clean conformance bench-peers
 .PHONY: check-ruff check-format check-mypy check-imports
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -88,6 +88,9 @@ $(VENV)/.fuzz: .ci/fuzz.lock | $(READY)
 
 bench: $(READY) ## our figures beside the raw cost of the same cryptography; build/bench.json
 	@$(PY) -m tests.bench
+
+conformance: $(READY) ## the MCP conformance suite (npm) against a server behind rs_kit, and with our agent as its client
+	@$(PY) -m tests.conformance
 
 load: $(READY) ## races of 20 rounds, and good requests among 1,700 slow connections for a minute
 	@LOAD=full $(PY) -m pytest -q -s tests/system/test_races_across_workers.py tests/system/test_slow_peers.py
