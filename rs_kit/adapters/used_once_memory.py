@@ -7,28 +7,31 @@ from typing import Final
 
 from rs_kit.protocol.errors import Unavailable
 
-_LIMIT: Final = 500_000  # an hour's attack costs at most some 100 MB; 90 s of proofs at 5,500 calls per second fit
+_LIMIT: Final = 500_000  # at most some 200 bytes each; 90 s of proofs at 5,500 calls per second fit
+_SLOT_SECONDS: Final = 8
 
 
 class MemoryUsedOnce:
     """Remembers what was used until it may be forgotten; for one process, since workers do not share it.
 
+    Uses that end within the same eight seconds are kept together and forgotten together, at once and with their room.
+
     Args:
         limit: how many entries fit. A full store refuses (DPR-25): evicting one would let its proof in again.
     """
 
-    __slots__ = ("_by_end", "_forgotten_until", "_limit", "_next_end", "_process", "_taken")
+    __slots__ = ("_count", "_forgotten_until", "_limit", "_next_end", "_process", "_slots")
 
     def __init__(self, *, limit: int = _LIMIT) -> None:
         self._limit = limit
         self._process = os.getpid()
-        self._taken: set[tuple[str, bytes]] = set()
-        self._by_end: dict[int, list[tuple[str, bytes]]] = {}
+        self._slots: dict[int, set[bytes]] = {}  # by the last second that they count in
+        self._count = 0
         self._next_end = 0
         self._forgotten_until = -1
 
     def __len__(self) -> int:
-        return len(self._taken)
+        return self._count
 
     async def take(self, namespace: str, digest: bytes, *, until: int, now: int) -> bool:
         """Whether this is the first use; the answer is True at most once.
@@ -38,28 +41,28 @@ class MemoryUsedOnce:
         """
         if os.getpid() != self._process:
             raise Unavailable("replay store: made before the process was forked")  # each copy would say yes once
-        if self._next_end < now and self._by_end:
+        if self._next_end < now and self._slots:
             self._forget(now)
         # A clock that stepped back (R13) must not let in again what was already forgotten.
         if until <= self._forgotten_until:
             return False
-        entry = (namespace, digest)
-        if entry in self._taken:
-            return False
-        if len(self._taken) >= self._limit:
+        entry = b"%b\0%b" % (namespace.encode(), digest)  # no URL has a NUL in it
+        for slot in self._slots.values():
+            if entry in slot:
+                return False
+        if self._count >= self._limit:
             raise Unavailable("replay store is full")
-        self._taken.add(entry)
-        same_end = self._by_end.get(until)
-        if same_end is None:
-            self._by_end[until] = [entry]
-            self._next_end = min(self._by_end)
-        else:
-            same_end.append(entry)
+        end = until // _SLOT_SECONDS * _SLOT_SECONDS + _SLOT_SECONDS - 1
+        slot = self._slots.setdefault(end, set())
+        slot.add(entry)
+        self._count += 1
+        if len(slot) == 1:
+            self._next_end = min(self._slots)
         return True
 
     def _forget(self, now: int) -> None:
-        """Drop every entry that ended before `now`; an entry counts until its last second is over."""
-        for end in [end for end in self._by_end if end < now]:
-            self._taken.difference_update(self._by_end.pop(end))
+        """Drop every slot that ended before `now`; an entry counts until its last second is over, and a little on."""
+        for end in [end for end in self._slots if end < now]:
+            self._count -= len(self._slots.pop(end))
             self._forgotten_until = max(self._forgotten_until, end)
-        self._next_end = min(self._by_end, default=0)
+        self._next_end = min(self._slots, default=0)

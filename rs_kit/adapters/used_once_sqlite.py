@@ -17,7 +17,7 @@ from rs_kit.adapters.clock import monotonic_seconds
 from rs_kit.adapters.sqlite_writer import BUSY_SECONDS, SqliteWriter, Transaction, Unit, WriterUnavailable, connect
 from rs_kit.protocol.errors import Unavailable
 
-_LIMIT_BYTES: Final = 512 * 1024 * 1024  # some 9 million proofs: 90 s of 100,000 calls per second
+_LIMIT_BYTES: Final = 512 * 1024 * 1024  # some 60 bytes each: 90 s of proofs at 90,000 calls per second fit
 _PAGE_BYTES: Final = 4096
 _FORMAT: Final = 1
 _DIGEST_BYTES: Final = 16  # who finds a collision of 128 bits gets a second proof of his own refused, and no more
