@@ -38,6 +38,7 @@ NONCE_LIMIT: Final = 256  # characters, FAPI2-AZ-17
 SCOPE_LIMIT: Final = 64  # scope values in one request
 RESOURCE_LIMIT: Final = 8  # resource parameters in one push
 PUSHED_REQUESTS_LIMIT: Final = 5000  # of one client within the lifetime of a request_uri, PAR-24
+OPENINGS_LIMIT: Final = 50  # of one request_uri, EXH-05: reloads and tabs, and not a store full of interactions
 CLIENT_ASSERTION_LIMIT: Final = 8 * 1024  # characters, PKJ-12
 
 SIGN_IN_ATTEMPTS_PER_ACCOUNT: Final = 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import Final
 
 from fapi_as.features.authorization_code.rules import asked_request, may_begin
@@ -12,12 +14,14 @@ from fapi_as.kernel.messages import EndpointRequest, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
-from fapi_as.protocol.decisions import Issue
-from fapi_as.protocol.effects import HandleKind, Keep, Record
+from fapi_as.protocol.decisions import Issue, Refuse
+from fapi_as.protocol.effects import Attempt, HandleKind, Keep, Record
+from fapi_as.protocol.errors import TooManyRequests
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.interaction import Interaction
 from fapi_as.protocol.parameters import parse
-from fapi_as.protocol.policy import seconds
+from fapi_as.protocol.policy import Policy, seconds
+from fapi_as.protocol.profile import OPENINGS_LIMIT
 
 
 async def authorize(context: Context, request: EndpointRequest) -> SeeOther:
@@ -39,7 +43,7 @@ async def authorize(context: Context, request: EndpointRequest) -> SeeOther:
     opened = _opened(context, request, handle, interaction, validated)
     if browser is not found:
         kept = keep_browser(context.policy, browser.handle or "", interaction.browser, request.now)
-        opened = Issue(effects=(kept, *opened.effects))
+        opened = replace(opened, effects=(kept, *opened.effects))
     await settle(context, request, opened)
     return SeeOther(
         location=step_url(context.policy, "/login" if browser.signed_in is None else "/consent", handle),
@@ -69,7 +73,20 @@ def _opened(
         resource=" ".join(validated.resources),
         scope=" ".join(validated.scope),
     )
-    return Issue(effects=(keep, Record(fact=fact)))
+    room = _room(request_digest=interaction.request_digest, policy=context.policy)
+    return Issue(
+        effects=(room, keep, Record(fact=fact)),
+        lost={room: Refuse(error=TooManyRequests("the request was opened too often"))},
+    )
+
+
+def _room(request_digest: bytes, policy: Policy) -> Attempt:
+    """Whoever knows a request_uri opens it without a sign-in: what is kept then has an end, and a number (EXH-05)."""
+    return Attempt(
+        bucket=hashlib.sha256(b"openings of " + request_digest).digest(),
+        limit=OPENINGS_LIMIT,
+        window_seconds=seconds(policy.request_uri_lifetime),
+    )
 
 
 AUTHORIZE: Final = Endpoint(

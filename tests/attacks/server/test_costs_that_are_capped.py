@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +18,19 @@ import pytest
 from fapi_as.adapters.keys import Sealing
 from fapi_as.adapters.store import Database, migrate
 from fapi_as.protocol.client_metadata import InvalidClientMetadata, parse_client
-from fapi_as.protocol.effects import TakeOnce
-from fapi_as.protocol.profile import FAILED_AUTHENTICATIONS_LIMIT
+from fapi_as.protocol.effects import HandleKind, TakeOnce
+from fapi_as.protocol.policy import seconds
+from fapi_as.protocol.profile import FAILED_AUTHENTICATIONS_LIMIT, OPENINGS_LIMIT
 from tests.support.back_channel import BACK_CHANNEL, asked
 from tests.support.fakes import ISSUER
-from tests.support.house import House
+from tests.support.house import House, callback
 from tests.support.peer_keys import PeerKey, b64, unb64
 from tests.support.standing_still import ready
 from tests.support.store_harness import METADATA, NOW, STAMP, issue
 
 LIFETIME = 70  # seconds: an assertion of a minute and its leeway
 PER_MINUTE = 200
+OPENINGS = 1_000_000 if os.environ.get("LOAD") == "full" else 1_000
 
 
 @pytest.fixture
@@ -61,6 +65,31 @@ async def test_what_is_remembered_against_replays_is_one_window_however_long_it_
     assert max(kept) <= 6 * PER_MINUTE  # the lifetime, the janitor's grace, and the minute between two sweeps
     assert kept[10:] == [kept[10]] * 20
     assert pages < 1024 * 1024
+
+
+# --- EXH-05: interactions that nobody signs in to
+
+
+@pytest.mark.attack("EXH-05")
+async def test_a_request_is_opened_so_often_and_who_is_under_way_goes_on(house: House) -> None:
+    pushed = await house.agent.push()
+    under_way = await house.asked(await house.agent.push())  # signed in, before the consent
+    kinds = (HandleKind.INTERACTION, HandleKind.BROWSER)
+    before = {kind: len(house.store.handles_of(kind)) for kind in kinds}
+    url = house.agent.authorization_url(pushed)
+    statuses = Counter([await _as_a_stranger(house, url) for _ in range(OPENINGS)])
+    assert statuses == {303: OPENINGS_LIMIT, 429: OPENINGS - OPENINGS_LIMIT}
+    assert [len(house.store.handles_of(kind)) - before[kind] for kind in kinds] == [OPENINGS_LIMIT] * 2
+    soon = house.clock.now() + seconds(house.context.policy.interaction_lifetime)
+    assert max(handle.delete_after for handle in house.store.handles_of(HandleKind.INTERACTION)) <= soon
+    approved = callback(await house.agent.browser.submit(under_way, "consent-approve"))
+    assert approved.code is not None  # nothing of others was put out
+    assert await _as_a_stranger(house, house.agent.authorization_url(await house.agent.push())) == 303
+
+
+async def _as_a_stranger(house: House, url: str) -> int:
+    house.http.cookies.clear()
+    return (await house.http.get(url)).status_code
 
 
 # --- EXH-09: signatures that are expensive to verify
