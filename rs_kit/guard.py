@@ -36,7 +36,7 @@ from rs_kit.protocol.http import Headers, HttpRequest, credentials, once
 from rs_kit.protocol.htu import normalise
 from rs_kit.protocol.resource_metadata import ResourceMetadata, metadata_path, metadata_url
 from rs_kit.protocol.routing_headers import check_agreement
-from rs_kit.protocol.tool_policy import RpcMessage, ToolPolicy, parse_message
+from rs_kit.protocol.tool_policy import RpcAnswer, RpcMessage, ToolPolicy, parse_message, parse_message_or_answer
 
 PROOF_AGE_SECONDS: Final = 60  # DPOP-12
 PROOF_AGE_CEILING: Final = 300
@@ -45,8 +45,8 @@ _LEEWAY_SECONDS: Final = 10  # AT-12: exp of a token that others issued
 _NONCE_KEY_BYTES: Final = 32
 _TOKENS_KEPT: Final = 4096
 _CHALLENGED: Final = (401, 403)
-# A request without a message (GET and DELETE of older protocol versions) may do what a ping may do.
-_NO_MESSAGE: Final = RpcMessage("ping", None, {}, None)
+_POST: Final = ("POST",)
+_WITH_STREAMS: Final = ("POST", "GET", "DELETE")
 
 _logger: Final = logging.getLogger("rs_kit.guard")
 
@@ -55,6 +55,16 @@ class UnknownPath(UnknownMethod):
     """RFC 9110 §15.5.5: nothing is offered at this path; said to authenticated callers only."""
 
     public: ClassVar[str] = "there is nothing at this address"
+
+
+class MethodNotAllowed(InvalidRequest):
+    """RFC 9110 §15.5.6: `allowed` are the methods that are."""
+
+    public: ClassVar[str] = "this method is not allowed here"
+
+    def __init__(self, detail: str, *, allowed: Sequence[str]) -> None:
+        super().__init__(detail)
+        self.allowed = tuple(allowed)
 
 
 class Verified(NamedTuple):
@@ -141,6 +151,8 @@ class Guard:
         observer: told once about every decision.
         proof_age_seconds: how old a proof may be; at most 300.
         resource_name: for people, in the metadata.
+        legacy_streams: whether the application keeps the sessions of protocol versions up to 2025-11-25: GET opens a
+            stream, DELETE ends a session, and a POST may answer what the server asked. Each needs the base scopes.
 
     Raises:
         ValueError: a combination that would not be safe, or does not fit together.
@@ -159,6 +171,7 @@ class Guard:
         observer: Observer,
         proof_age_seconds: int = PROOF_AGE_SECONDS,
         resource_name: str | None = None,
+        legacy_streams: bool = False,
     ) -> None:
         self._issuers = _keys_by_issuer(issuer, keys)
         if nonce_key is not None and len(nonce_key) < _NONCE_KEY_BYTES:
@@ -173,6 +186,8 @@ class Guard:
         )
         self.address = Address(resource)
         self.clock = clock
+        self.methods: tuple[str, ...] = _WITH_STREAMS if legacy_streams else _POST
+        self._parse = parse_message_or_answer if legacy_streams else parse_message
         self._resource = resource
         self._used_once = used_once
         self._tools = tools
@@ -204,8 +219,8 @@ class Guard:
             call = AuthorizedCall(
                 token,
                 self._resource,
-                None if message is _NO_MESSAGE else message.method,
-                message.target,
+                None if message is None else message.method,
+                None if message is None else message.target,
                 self._nonce_header(proof.jkt, now),
                 proof.issued_at - now,
             )
@@ -230,9 +245,9 @@ class Guard:
         except Exception:
             _logger.exception("the observer failed; the refusal stands")
 
-    def has_expired(self, token: VerifiedAccessToken) -> bool:
-        """Whether no call with this token would be admitted any more; an answer may take as long as that."""
-        return _is_over(token, self.clock.now())
+    def seconds_left(self, token: VerifiedAccessToken) -> int:
+        """How long calls with this token will be admitted, and a stream that it opened may last; 0 when it is over."""
+        return max(0, token.expires_at + _LEEWAY_SECONDS - self.clock.now())
 
     def challenge(self, error: ProtocolError) -> Headers:
         """The headers that tell a refused caller what to do: WWW-Authenticate, and a nonce where one helps."""
@@ -300,16 +315,21 @@ class Guard:
         require_proved(verified.confirmation, jkt=proved.jkt, certificate=request.peer_certificate)
         return proved
 
-    def _allowed(self, request: HttpRequest, token: VerifiedAccessToken) -> RpcMessage:
-        """The token's scopes cover what the body asks for (RSV-1 step 10)."""
+    def _allowed(self, request: HttpRequest, token: VerifiedAccessToken) -> RpcMessage | None:
+        """The token's scopes cover what the body asks for (RSV-1 step 10); None where there is no message."""
         if request.target_path != self.address.path:
             raise UnknownPath("not the resource")
+        if request.method not in self.methods:
+            raise MethodNotAllowed("GET or DELETE without sessions", allowed=self.methods)
         if request.method != "POST":
             if request.body:
                 raise InvalidRequest("a body where none belongs")
-            self._tools.check(_NO_MESSAGE, token.scope)
-            return _NO_MESSAGE
-        message = parse_message(request.body)
+            self._tools.check_base(token.scope)
+            return None
+        message = self._parse(request.body)
+        if isinstance(message, RpcAnswer):
+            self._tools.check_base(token.scope)
+            return None
         self._tools.check(message, token.scope)
         check_agreement(request.headers, message)
         return message

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from typing import Any, Final
+from collections.abc import Collection
+from typing import Final
 from urllib.parse import parse_qsl, unquote
 
+from rs_kit.adapters import web_pages
+from rs_kit.adapters.asgi_exchange import Application, Exchange, Message, Receive, Scope, Send
 from rs_kit.adapters.refusals import (
-    MethodNotAllowed,
     OriginNotAllowed,
     PayloadTooLarge,
     RequestTimeout,
@@ -17,38 +18,26 @@ from rs_kit.adapters.refusals import (
     answer,
     is_rpc,
 )
-from rs_kit.guard import Guard, UnknownPath
-from rs_kit.ports import AuthorizedCall
+from rs_kit.guard import Guard, MethodNotAllowed, UnknownPath
 from rs_kit.protocol.errors import InvalidRequest, ProtocolError
 from rs_kit.protocol.http import Headers, HttpRequest
 from rs_kit.protocol.tool_policy import parse_message
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CALL: Final = "rs_kit.call"  # where the application finds its AuthorizedCall in the scope
 BODY_LIMIT: Final = 4 * 1024 * 1024
 BODY_SECONDS: Final = 15.0  # HTT-16
 _DIGITS: Final = len(str(BODY_LIMIT))
 
-_METHODS: Final = frozenset({"POST", "GET", "DELETE"})  # GET and DELETE for protocol versions with sessions
+_METHODS: Final = frozenset({"POST", "GET", "DELETE"})  # what else the guard refuses, it tells authenticated callers
 _WELL_KNOWN: Final = "/.well-known/"
 _METADATA_CACHE: Final = b"public, max-age=300"
 # Whoever reads the first of two and whoever reads the last would decide on different requests.
 _ONCE: Final = frozenset({b"content-type", b"content-encoding", b"content-length", b"host", b"origin"})
 _NOT_HANDED_ON: Final = frozenset({b"authorization", b"dpop"})  # MCP-2: the token cannot be passed on by mistake
-_REPLACED: Final = frozenset({b"cache-control", b"dpop-nonce"})
 
 
 class _Disconnected(Exception):
     """The client went away before its request was complete; there is nobody to answer."""
-
-
-class _StreamEnded(OSError):
-    """ASGI's way to tell an application that nobody listens any more."""
 
 
 class RsKit:
@@ -61,7 +50,8 @@ class RsKit:
         path: where the application serves the resource; by default the path of the resource's URL. They differ
             behind a proxy that takes a prefix away.
         public_paths: exact paths that anybody may reach.
-        allowed_origins: web origins whose pages may call (MCP-5); none by default, agents send no Origin.
+        allowed_origins: web origins whose pages may call (MCP-5) and read the answers (DPOP-RS-16); none by default,
+            agents send no Origin.
     """
 
     def __init__(
@@ -112,6 +102,8 @@ class RsKit:
             headers=tuple((name.lower(), value) for name, value in scope["headers"]),
             peer_certificate=_peer_certificate(scope),
         )
+        if await self._preflight(request, send):
+            return
         try:
             self._check_head(scope, request)
             request = request._replace(body=await _body(request.headers, receive))
@@ -128,13 +120,17 @@ class RsKit:
             return
         inner = {**scope, CALL: call}
         inner["headers"] = [pair for pair in scope["headers"] if pair[0].lower() not in _NOT_HANDED_ON]
-        outgoing = _Outgoing(send, call, self._guard)
+        exchange = Exchange(
+            self._guard, call, body=request.body, receive=receive, send=send, more=self._readable(request)
+        )
         try:
-            await self._app(inner, _replay(request.body, receive), outgoing)
+            await self._app(inner, exchange.receive, exchange.send)
         except Exception:
             # however the application's framework tells that its stream was ended, the answer is complete
-            if not outgoing.ended:
+            if not exchange.ended:
                 raise
+        finally:
+            await exchange.close()
 
     def _check_head(self, scope: Scope, request: HttpRequest) -> None:
         """What is settled before the body is read (RSV-1 step 1).
@@ -159,7 +155,7 @@ class RsKit:
         if scope["path"] != self._path and request.target_path == self._guard.address.path:
             raise UnknownPath("the public path, where the application serves another")
         if request.method not in _METHODS:
-            raise MethodNotAllowed("method")
+            raise MethodNotAllowed("method", allowed=self._guard.methods)
         query = scope.get("query_string", b"")
         # as text: given bytes, parse_qsl fails on every character that is not ASCII
         if query and "access_token" in dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)):
@@ -175,8 +171,27 @@ class RsKit:
         # only what was refused after its body was read has JSON-RPC's form and names the request
         request_id = parse_message(request.body).request_id if is_rpc(error) else None
         status, headers, body = answer(error, challenge=self._guard.challenge(error), request_id=request_id)
-        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+        more = self._readable(request)
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, *more]})
         await send({"type": "http.response.body", "body": body})
+
+    def _readable(self, request: HttpRequest) -> Headers:
+        return web_pages.readable_by(self._page(request))
+
+    def _page(self, request: HttpRequest) -> bytes | None:
+        """The origin of the page that calls, if it is one that may; None where no page or several claim to."""
+        origins = [value for name, value in request.headers if name == b"origin"] if self._allowed_origins else []
+        return origins[0] if len(origins) == 1 and origins[0] in self._allowed_origins else None
+
+    async def _preflight(self, request: HttpRequest, send: Send) -> bool:
+        """A browser's question before a page that is named may call; it carries no credentials and reaches nobody."""
+        origin = self._page(request)
+        if origin is None or not web_pages.is_preflight(request.method, request.headers):
+            return False
+        headers = web_pages.preflight(origin, request.headers, self._guard.methods)
+        await send({"type": "http.response.start", "status": 204, "headers": list(headers)})
+        await send({"type": "http.response.body", "body": b""})
+        return True
 
     async def _serve_metadata(self, scope: Scope, send: Send) -> None:
         """RFC 9728 §3.2: public, cacheable, readable from any origin (PRM-13)."""
@@ -194,46 +209,6 @@ class RsKit:
         body = b"" if scope["method"] == "HEAD" else self._metadata
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-
-class _Outgoing:
-    """The application's answer: never cached, with the next nonce, and a stream that ends with its token."""
-
-    __slots__ = ("_call", "_guard", "_send", "_streams", "ended")
-
-    def __init__(self, send: Send, call: AuthorizedCall, guard: Guard) -> None:
-        self._send = send
-        self._call = call
-        self._guard = guard
-        self._streams = False
-        self.ended = False
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = list(message.get("headers", ()))
-            self._streams = any(
-                name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
-                for name, value in headers
-            )
-            kept = [(name, value) for name, value in headers if name.lower() not in _REPLACED]
-            kept.append((b"cache-control", _cache_control(headers)))
-            kept.append((b"vary", b"authorization, dpop"))
-            kept.extend(self._call.response_headers)
-            message = {**message, "headers": kept}
-        elif self.ended:
-            raise _StreamEnded("the access token has expired")
-        elif self._streams and self._guard.has_expired(self._call.token):
-            # DPOP-RS-15: what was allowed for five minutes is not told about for an hour
-            self.ended = True
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-            raise _StreamEnded("the access token has expired")
-        await self._send(message)
-
-
-def _cache_control(headers: Collection[tuple[bytes, bytes]]) -> bytes:
-    """RSE-9: whatever the application says, except that proxies must not transform an event stream."""
-    transforms = any(name.lower() == b"cache-control" and b"no-transform" in value for name, value in headers)
-    return b"private, no-store, no-transform" if transforms else b"private, no-store"
 
 
 async def _body(headers: Headers, receive: Receive) -> bytes:
@@ -274,20 +249,6 @@ async def _pieces(message: Message, receive: Receive) -> bytes:
         if not message.get("more_body", False):
             return b"".join(pieces)
         message = await receive()
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """The same bytes that were judged, once; then whatever the server says, a disconnect among it."""
-    waiting = True
-
-    async def replayed() -> Message:
-        nonlocal waiting
-        if waiting:
-            waiting = False
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await receive()
-
-    return replayed
 
 
 def _raw_path(scope: Scope) -> str:

@@ -31,6 +31,7 @@ def assemble_guard(  # noqa: PLR0913 - the choices of one server, named at every
     observer: Observer | None = None,
     proof_age_seconds: int = PROOF_AGE_SECONDS,
     resource_name: str | None = None,
+    legacy_streams: bool = False,
 ) -> Guard:
     """A guard on the system's clock that fetches the issuers' keys over HTTPS and logs its decisions.
 
@@ -56,6 +57,7 @@ def assemble_guard(  # noqa: PLR0913 - the choices of one server, named at every
         observer=LoggingObserver() if observer is None else observer,
         proof_age_seconds=proof_age_seconds,
         resource_name=resource_name,
+        legacy_streams=legacy_streams,
     )
 
 

@@ -15,7 +15,8 @@ from mcp.server.context import ServerMiddleware
 from mcp.shared.exceptions import MCPError
 from starlette.authentication import AuthCredentials
 
-from rs_kit.adapters.asgi import CALL, Application, Receive, RsKit, Scope, Send
+from rs_kit.adapters.asgi import CALL, RsKit
+from rs_kit.adapters.asgi_exchange import Application, Receive, Scope, Send
 from rs_kit.guard import Guard
 from rs_kit.ports import AuthorizedCall
 from rs_kit.protocol.errors import InsufficientScope, UnknownMethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import ClassVar, Final
 
-from rs_kit.guard import UnknownPath
+from rs_kit.guard import MethodNotAllowed, UnknownPath
 from rs_kit.protocol.challenge import status_of
 from rs_kit.protocol.errors import InvalidRequest, ProtocolError, Unavailable, UnknownMethod
 from rs_kit.protocol.http import Headers
@@ -27,12 +27,6 @@ class OriginNotAllowed(InvalidRequest):
     """MCP-5: a web page that the configuration does not name calls (DNS rebinding)."""
 
     public: ClassVar[str] = "this origin is not allowed"
-
-
-class MethodNotAllowed(InvalidRequest):
-    """RFC 9110 §15.5.6."""
-
-    public: ClassVar[str] = "this method is not allowed here"
 
 
 class RequestTimeout(InvalidRequest):
@@ -69,7 +63,7 @@ def answer(error: ProtocolError, *, challenge: Headers, request_id: RpcId) -> tu
     if isinstance(error, Unavailable):
         headers = (*headers, _RETRY_AFTER)
     elif isinstance(error, MethodNotAllowed):
-        headers = (*headers, (b"allow", b"POST, GET, DELETE"))
+        headers = (*headers, (b"allow", ", ".join(error.allowed).encode("ascii")))
     return _STATUS.get(type(error)) or status_of(error), headers, body
 
 

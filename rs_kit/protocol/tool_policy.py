@@ -56,32 +56,37 @@ class RpcMessage(NamedTuple):
     request_id: str | int | None
 
 
+class RpcAnswer(NamedTuple):
+    """A client's answer to a request of the server, in a session of an older protocol version; it names no target."""
+
+    request_id: str | int
+
+
 def parse_message(body: bytes) -> RpcMessage:
     """Read the one message of a POST, before anybody else reads it (MCP-6, TOOL-12).
 
     Raises:
         InvalidRequest: no strict JSON, a batch, a response, or a call that does not name its target as a string.
     """
-    try:
-        message = parse(body, max_depth=BODY_DEPTH, max_integer=WIDE_INTEGER)
-    except InvalidJson as error:
-        raise InvalidRequest(f"body: {error}", "the body must be one strict JSON-RPC message") from None
-    if not isinstance(message, dict):
-        raise InvalidRequest("body: a batch or no object", "the body must be one JSON-RPC message")
-    method, params, request_id = message.get("method"), message.get("params"), message.get("id")
-    # what is a request to one parser and a response to another is decided on as one and handled as the other
-    if message.get("jsonrpc") != "2.0" or not isinstance(method, str) or not _OUTCOMES.isdisjoint(message):
-        raise InvalidRequest("body: no JSON-RPC request", "the body must be one JSON-RPC request or notification")
-    if params is None:
-        params = {}
-    if not isinstance(params, dict):
-        raise InvalidRequest("body: params", "params must be an object")
-    if "id" in message and (isinstance(request_id, bool) or not isinstance(request_id, str | int)):
-        raise InvalidRequest("body: id", "id must be a string or an integer")  # else a parser may see a notification
-    return RpcMessage(method, _target(method, params), params, request_id)
+    return _request(_object(body))
 
 
-def _target(method: str, params: Mapping[str, object]) -> str | None:
+def parse_message_or_answer(body: bytes) -> RpcMessage | RpcAnswer:
+    """As `parse_message`, where the protocol has sessions: a client answers there what its server asks.
+
+    Raises:
+        InvalidRequest: no strict JSON, a batch, neither one request nor one answer.
+    """
+    message = _object(body)
+    return _request(message) if "method" in message else _answer(message)
+
+
+def target_of(method: str, params: Mapping[str, object]) -> str | None:
+    """What a message acts on: the tool, the prompt or the uri that it names; None where its method names nothing.
+
+    Raises:
+        InvalidRequest: it must name a target, and does not as a string.
+    """
     member = _TARGETS.get(method)
     if member is None:
         return None
@@ -91,12 +96,49 @@ def _target(method: str, params: Mapping[str, object]) -> str | None:
     return value
 
 
+def _object(body: bytes) -> dict[str, object]:
+    try:
+        message = parse(body, max_depth=BODY_DEPTH, max_integer=WIDE_INTEGER)
+    except InvalidJson as error:
+        raise InvalidRequest(f"body: {error}", "the body must be one strict JSON-RPC message") from None
+    if not isinstance(message, dict):
+        raise InvalidRequest("body: a batch or no object", "the body must be one JSON-RPC message")
+    return message
+
+
+def _request(message: Mapping[str, object]) -> RpcMessage:
+    method, params = message.get("method"), message.get("params")
+    # what is a request to one parser and a response to another is decided on as one and handled as the other
+    if message.get("jsonrpc") != "2.0" or not isinstance(method, str) or not _OUTCOMES.isdisjoint(message):
+        raise InvalidRequest("body: no JSON-RPC request", "the body must be one JSON-RPC request or notification")
+    if params is None:
+        params = {}
+    if not isinstance(params, dict):
+        raise InvalidRequest("body: params", "params must be an object")
+    request_id = _request_id(message) if "id" in message else None
+    return RpcMessage(method, target_of(method, params), params, request_id)
+
+
+def _answer(message: Mapping[str, object]) -> RpcAnswer:
+    outcomes = [message[name] for name in _OUTCOMES if name in message]
+    if message.get("jsonrpc") != "2.0" or len(outcomes) != 1 or not isinstance(outcomes[0], dict):
+        raise InvalidRequest("body: no JSON-RPC message", "the body must be one JSON-RPC message")
+    return RpcAnswer(_request_id(message))
+
+
+def _request_id(message: Mapping[str, object]) -> str | int:
+    request_id = message.get("id")
+    if isinstance(request_id, bool) or not isinstance(request_id, str | int):
+        raise InvalidRequest("body: id", "id must be a string or an integer")  # else a parser may see a notification
+    return request_id
+
+
 class ToolPolicy:
     """The scopes of each tool; what is not listed is refused.
 
     Args:
         tools: the scopes of each tool by its exact name; an empty collection is a tool for every token.
-        base: the scopes of the methods that read no data (initialize, ping, lists, notifications).
+        base: the scopes of the methods that read no data (initialize, ping, lists, notifications) and of streams.
         methods: the scopes of other methods, resources/read or prompts/get or an extension's, by method.
         implied: what a broad scope includes, directly (MCP-10).
 
@@ -115,8 +157,8 @@ class ToolPolicy:
         methods: Mapping[str, Collection[str]] = _NOTHING,
         implied: Mapping[str, Collection[str]] = _NOTHING,
     ) -> None:
-        self._tools = {name: _scopes(scopes) for name, scopes in tools.items()}
         self._base = _scopes(base)
+        self._tools = {name: _scopes(scopes) for name, scopes in tools.items()}
         self._methods = {name: _scopes(scopes) for name, scopes in methods.items()}
         self._implied = {name: _scopes(scopes) for name, scopes in implied.items()}
 
@@ -126,7 +168,7 @@ class ToolPolicy:
         return tuple(sorted(self._base))
 
     def required(self, message: RpcMessage) -> frozenset[str]:
-        """All scopes of this message.
+        """All scopes of this message (RS8).
 
         Raises:
             InsufficientScope: a tool or method that is known to MCP and has no policy here.
@@ -151,7 +193,17 @@ class ToolPolicy:
             InsufficientScope: they do not; the error names all that is needed (RSE-4).
             UnknownMethod: a method outside the closed table.
         """
-        required = self.required(message)
+        self._covers(self.required(message), granted)
+
+    def check_base(self, granted: frozenset[str]) -> None:
+        """As `check`, for what carries no method of its own: a stream, the end of a session, an answer.
+
+        Raises:
+            InsufficientScope: the base scopes are not covered.
+        """
+        self._covers(self._base, granted)
+
+    def _covers(self, required: frozenset[str], granted: frozenset[str]) -> None:
         if required <= granted or (self._implied and required <= self._with_implied(granted)):
             return
         raise InsufficientScope("scope", scope=tuple(sorted(required)))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rs_kit.protocol.errors import InsufficientScope, InvalidRequest, UnknownMethod
-from rs_kit.protocol.tool_policy import RpcMessage, ToolPolicy, parse_message
+from rs_kit.protocol.tool_policy import RpcAnswer, RpcMessage, ToolPolicy, parse_message, parse_message_or_answer
 
 POLICY = ToolPolicy(
     tools={"get_balance": {"accounts:read"}, "transfer": ("accounts:read", "transfers:write"), "ping": ()},
@@ -103,7 +103,7 @@ def test_the_scopes_of_an_operation_allow_it(message: RpcMessage, granted: set[s
 )
 @pytest.mark.requirement("RSE-4", proves="refused")
 def test_without_them_the_refusal_names_all_that_is_needed(message: RpcMessage, needed: tuple[str, ...]) -> None:
-    for granted in (frozenset[str](), frozenset({"transfers:write"})):
+    for granted in (frozenset[str](), frozenset({"transfers:write"}), frozenset(needed[:-1]), frozenset(needed[1:])):
         with pytest.raises(InsufficientScope) as caught:
             POLICY.check(message, granted)
         assert caught.value.scope == needed
@@ -157,6 +157,55 @@ def test_a_policy_without_hierarchy_compares_plainly() -> None:
         policy.check(call("t"), frozenset({"a"}))
     with pytest.raises(InsufficientScope):  # what has its own policy does not live on the base scopes
         policy.check(parse_message(body("tools/list")), frozenset({"base"}))
+
+
+def test_what_has_no_method_of_its_own_needs_the_base_scopes() -> None:
+    POLICY.check_base(frozenset({"mcp:use"}))
+    with pytest.raises(InsufficientScope) as caught:
+        POLICY.check_base(frozenset({"everything"}))
+    assert caught.value.scope == ("mcp:use",)
+    ToolPolicy(tools={}).check_base(frozenset())
+
+
+def answer(**more: Any) -> bytes:
+    message = {"jsonrpc": "2.0", "id": 1, "result": {}}
+    return json.dumps({name: value for name, value in (message | more).items() if value is not ...}).encode()
+
+
+@pytest.mark.parametrize(
+    "data", [answer(), answer(id="a"), answer(result=..., error={"code": 1, "message": "no"})], ids=range(3)
+)
+def test_where_there_are_sessions_a_client_may_answer(data: bytes) -> None:
+    assert isinstance(parse_message_or_answer(data), RpcAnswer)
+    with pytest.raises(InvalidRequest):  # and nowhere else
+        parse_message(data)
+
+
+def test_where_there_are_sessions_a_request_is_read_as_everywhere() -> None:
+    assert parse_message_or_answer(body()) == parse_message(body())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        answer(method="tools/call"),
+        answer(method=None),
+        answer(error={"code": 1, "message": "no"}),
+        answer(result=...),
+        answer(result=...) + b" ",
+        answer(result=[]),
+        answer(id=None),
+        answer(id=...),
+        answer(id=True),
+        answer(jsonrpc="1.0"),
+        b"[" + answer() + b"]",
+        b'{"jsonrpc":"2.0","id":1,"result":{},"result":{}}',
+        *(data for name, data in REFUSED.items() if name != "a response"),
+    ],
+)
+def test_no_answer_is_anything_else_to_another_parser(data: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        parse_message_or_answer(data)
 
 
 def test_scopes_that_imply_each_other_are_no_endless_loop() -> None:
