@@ -23,7 +23,7 @@ from fapi_as.adapters.clock import SystemClock
 from fapi_as.adapters.entropy import SystemEntropy
 from fapi_as.adapters.keys import AlreadyRotating, Keyring, KeyState, Sealing, read_sealing_key
 from fapi_as.adapters.passwords import Argon2Passwords
-from fapi_as.adapters.store import Database, UnusableDatabase, migrate
+from fapi_as.adapters.store import Database, SharedCheck, UnusableDatabase, migrate
 from fapi_as.ports import Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.errors import StorageUnavailable
@@ -186,9 +186,11 @@ def _context(
     from fapi_as.kernel.seam import Context  # noqa: PLC0415 - in a worker only
     from rs_kit.protocol.dpop import ProofKeys  # noqa: PLC0415 - in a worker only
 
+    store = database.store(DEFAULT_TENANT)
     return Context(
         policy=settings.policy(DEFAULT_TENANT),
-        store=database.store(DEFAULT_TENANT),
+        store=store,
+        store_check=SharedCheck(store),
         signer=keyring.signer(DEFAULT_TENANT),
         entropy=SystemEntropy(),
         passwords=passwords,

@@ -82,6 +82,18 @@ class Store(Protocol):
         ...
 
 
+class StoreCheck(Protocol):
+    """Whether one tenant's store works; however often it is asked, it costs next to nothing."""
+
+    async def require(self, stamp: Stamp) -> None:
+        """Let those go on who may rely on the store.
+
+        Raises:
+            StorageUnavailable: it cannot be read, or not be written.
+        """
+        ...
+
+
 class Signer(Protocol):
     """Signs with the active key of this tenant; private keys never leave the adapter."""
 

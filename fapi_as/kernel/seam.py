@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from fapi_as.kernel.failed_authentications import FailedAuthentications
 from fapi_as.kernel.messages import Answer, EndpointRequest
 from fapi_as.kernel.refusals import RefusalBudget
-from fapi_as.ports import Entropy, Passwords, Reading, Signer, Store
+from fapi_as.ports import Entropy, Passwords, Reading, Signer, Store, StoreCheck
 from fapi_as.protocol.client import AuthenticatedClient
 from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import Effect
@@ -110,6 +110,7 @@ class Context:
 
     policy: Policy
     store: Store
+    store_check: StoreCheck
     signer: Signer
     entropy: Entropy
     passwords: Passwords

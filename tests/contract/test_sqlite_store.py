@@ -285,7 +285,6 @@ def test_a_damaged_or_newer_database_is_refused_with_a_sentence(path: Path, url:
 
 async def test_a_store_that_cannot_answer_says_so_and_recovers_by_itself(path: Path, database: Database) -> None:
     store = database.store("default")
-    await database.check()
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("ALTER TABLE handle RENAME TO elsewhere")
         with pytest.raises(StorageUnavailable):

@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx2
 
 from fapi_as.adapters.keys import Keyring, Sealing
-from fapi_as.adapters.store import Database, Operators, migrate
+from fapi_as.adapters.store import Database, Operators, SharedCheck, migrate
 from fapi_as.adapters.web.application import build_application
 from fapi_as.adapters.web.asgi import Application
 from fapi_as.features import ENABLED
@@ -89,10 +89,12 @@ class Estate:
         database = Database.open(self.url, sealing=self.sealing, clock=clock)
         keyring = Keyring.open(self.url, sealing=self.sealing, clock=clock)
         seed = f"worker-{len(self.workers)}"
+        stores = {tenant: database.store(tenant) for tenant in PREFIXES}
         contexts = {
             prefix: Context(
                 policy=Policy(tenant=tenant, issuer=ISSUER + prefix, dpop_nonces=nonces),
-                store=database.store(tenant),
+                store=stores[tenant],
+                store_check=SharedCheck(stores[tenant]),
                 signer=keyring.signer(tenant),
                 entropy=SeededEntropy(f"{seed}-{tenant}"),
                 passwords=PlainPasswords(),

@@ -9,6 +9,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fapi_as.adapters.store import SharedCheck
 from fapi_as.kernel import capabilities
 from fapi_as.kernel.seam import Context, Feature
 from fapi_as.protocol.errors import TooManyRequests
@@ -108,9 +109,11 @@ def context(
         from fapi_as.features import ENABLED  # noqa: PLC0415 - a test of one part does not load them all
 
         features = ENABLED
+    store = store if store is not None else MemoryStore()
     return Context(
         policy=policy or Policy(tenant="default", issuer=ISSUER),
-        store=store if store is not None else MemoryStore(),
+        store=store,
+        store_check=SharedCheck(store),
         signer=signer or FakeSigner(),
         entropy=entropy or SeededEntropy(),
         passwords=passwords or PlainPasswords(),

@@ -12,12 +12,14 @@ from fapi_as.adapters.store.operators import (
     StoredUser,
 )
 from fapi_as.adapters.store.schema import migrate
+from fapi_as.adapters.store.store_check import SharedCheck
 
 __all__ = [
     "AlreadyExists",
     "Database",
     "NotFound",
     "Operators",
+    "SharedCheck",
     "StoredClient",
     "StoredFact",
     "StoredResource",

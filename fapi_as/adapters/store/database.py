@@ -114,20 +114,7 @@ class Database:
         except WriterUnavailable as error:
             raise StorageUnavailable(f"write: {error.detail}") from error
 
-    async def check(self) -> None:
-        """Read and write nothing, to see that both work.
-
-        Raises:
-            StorageUnavailable: one of them does not.
-        """
-        self._reader.one(_REVISION, ())
-        await self.run(_nothing)
-
     async def close(self) -> None:
         """Commit what is waiting, then close."""
         self._reader.close()  # first, so that the writer is the last one out and puts its log away
         await self._writer.close()
-
-
-def _nothing(_: Transaction) -> None:
-    return None

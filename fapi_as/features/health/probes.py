@@ -6,8 +6,6 @@ from typing import Final
 
 from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.kernel.seam import Context, Endpoint, Face
-from fapi_as.protocol.effects import HandleKind
-from fapi_as.protocol.handles import digest_of
 
 
 async def alive(context: Context, request: EndpointRequest) -> Json:  # noqa: ARG001 - the seam's signature
@@ -15,13 +13,13 @@ async def alive(context: Context, request: EndpointRequest) -> Json:  # noqa: AR
     return Json(payload={"status": "alive"})
 
 
-async def ready(context: Context, request: EndpointRequest) -> Json:  # noqa: ARG001 - the seam's signature
-    """The store answers, too.
+async def ready(context: Context, request: EndpointRequest) -> Json:
+    """The store can be read and written, too.
 
     Raises:
-        StorageUnavailable: it does not; the door answers 503 with one sentence (P8).
+        StorageUnavailable: it cannot; the door answers 503 with one sentence (P8).
     """
-    await context.reading.handle(HandleKind.SESSION, digest_of("readyz"))  # handles are never cached
+    await context.store_check.require(request.stamp)
     return Json(payload={"status": "ready"})
 
 
