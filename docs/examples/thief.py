@@ -28,15 +28,21 @@ class Wiretap:
     """Hears every exchange of the clients that it is hooked into."""
 
     exchanges: list[tuple[httpx2.Request, httpx2.Response]] = field(default_factory=list)
+    _leaving: dict[int, httpx2.Request] = field(default_factory=dict)
+
+    async def hear_request(self, request: httpx2.Request) -> None:
+        """An httpx2 request hook; it copies, because the agent's headers do not stay on a request that was sent."""
+        copied = httpx2.Request(request.method, request.url, headers=request.headers, content=await request.aread())
+        self._leaving[id(request)] = copied
 
     async def hear(self, response: httpx2.Response) -> None:
         """An httpx2 response hook."""
-        self.exchanges.append((response.request, response))
+        self.exchanges.append((self._leaving.pop(id(response.request)), response))
 
     def listen_to(self, *clients: httpx2.AsyncClient) -> None:
         """Hook into these clients."""
         for client in clients:
-            client.event_hooks = {"response": [self.hear]}
+            client.event_hooks = {"request": [self.hear_request], "response": [self.hear]}
 
     def last(self, content: bytes, status: int = 200) -> httpx2.Request:
         """The last request with this text in its body that got this status."""
