@@ -15,12 +15,11 @@ from rs_kit.protocol import jwk, strict_json
 from rs_kit.protocol.errors import InvalidJwk, Unavailable
 from rs_kit.protocol.jwk import PublicJwk
 
-_MAX_AGE: Final = 300.0  # RSV-3: a key that was removed stops working within 5 minutes, whatever the network does
+MAX_AGE_SECONDS: Final = 300.0  # RSV-3: a key that was removed stops working within 5 minutes, whatever fails
 _FRESH: Final = 60.0  # older than this is renewed while it is still used
 _COOL_DOWN: Final = 30.0  # RSV-3: a flood of unknown kids costs one fetch
 _RETRY: Final = 5.0  # between two attempts after a failure
 _FETCH_SECONDS: Final = 15.0
-_METADATA_AGE: Final = 3600.0
 
 _logger: Final = logging.getLogger("rs_kit.issuer_keys")
 
@@ -60,7 +59,9 @@ class HttpsIssuerKeys:
 
     Renewed in the background after one minute, fetched by one caller at a time, and again at once for a kid that the
     set does not know, but not within 30 seconds of the attempt before. While the issuer cannot be reached, the last
-    good set is used up to its maximum age; then every call is refused with 503.
+    good set is used up to its maximum age; then every call is refused with 503 until the issuer answers again, which
+    is tried every five seconds. A key that the issuer removed is refused after five minutes at the latest, and after
+    about one where there is traffic and the issuer answers.
 
     Args:
         issuer: the https issuer identifier, exactly as it stands in its metadata.
@@ -86,8 +87,6 @@ class HttpsIssuerKeys:
         self._fetched_at = float("-inf")
         self._attempted_at = float("-inf")
         self._failed = False
-        self._jwks_uri: str | None = None
-        self._discovered_at = float("-inf")
         self._running: asyncio.Task[None] | None = None
 
     @property
@@ -100,7 +99,7 @@ class HttpsIssuerKeys:
         age = self._monotonic() - self._fetched_at
         if age < _FRESH:
             return self._keys
-        if age >= _MAX_AGE:
+        if age >= MAX_AGE_SECONDS:
             return None
         if self._pause_is_over(_RETRY if self._failed else _COOL_DOWN):
             self._renewal()
@@ -121,7 +120,7 @@ class HttpsIssuerKeys:
                 raise Unavailable("issuer keys cannot be fetched")
         if kid is None or any(key.kid == kid for key in keys):
             return keys
-        if self._pause_is_over(_RETRY if self._failed else _COOL_DOWN):
+        if self._pause_is_over(_COOL_DOWN):
             await asyncio.shield(self._renewal())
         if self._failed:
             raise Unavailable("issuer keys cannot be fetched for an unknown kid")
@@ -148,7 +147,6 @@ class HttpsIssuerKeys:
                 document, keys = await asyncio.to_thread(self._load)
         except (FetchFailed, TimeoutError, ValueError, InvalidJwk) as error:
             self._failed = True
-            self._discovered_at = float("-inf")  # the keys may have moved: ask the metadata again
             reason = error.detail if isinstance(error, InvalidJwk) else str(error)
             _logger.warning("keys of the issuer cannot be fetched: %s", reason, extra={"issuer": self._issuer})
             return
@@ -158,11 +156,9 @@ class HttpsIssuerKeys:
             self._document, self._keys = document, keys
 
     def _load(self) -> tuple[bytes, tuple[PublicJwk, ...]]:
-        """Blocking part: metadata when it is due, then the set (runs in a thread, one at a time)."""
-        if self._jwks_uri is None or self._monotonic() - self._discovered_at >= _METADATA_AGE:
-            self._jwks_uri = jwks_uri_of(self._fetch(self._metadata_url), issuer=self._issuer)
-            self._discovered_at = self._monotonic()
-        document = self._fetch(self._jwks_uri)
+        """Blocking part: the metadata, then the set (runs in a thread, one at a time)."""
+        # The metadata each time: keys whose old address still serves them would outlive their maximum age.
+        document = self._fetch(jwks_uri_of(self._fetch(self._metadata_url), issuer=self._issuer))
         keys = jwk.usable_keys(strict_json.parse_object(document))
         if not keys:
             raise FetchFailed("the key set is empty")  # DPR-27

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from rs_kit.adapters.bounded_fetch import FetchFailed
-from rs_kit.adapters.issuer_keys import HttpsIssuerKeys, StaticIssuerKeys, jwks_uri_of, metadata_url
+from rs_kit.adapters.issuer_keys import MAX_AGE_SECONDS, HttpsIssuerKeys, StaticIssuerKeys, jwks_uri_of, metadata_url
 from rs_kit.protocol.errors import Unavailable
 from tests.support.guarded_bank import ISSUER, ISSUER_KEY, Bank
 from tests.support.guarded_refusals import refused
@@ -93,7 +94,6 @@ async def test_an_older_set_is_used_while_it_is_renewed_in_the_background() -> N
     await renewed(keys)
     assert [key.kid for key in keys.current() or ()] == ["as-1", "as-2"]
     assert issuer.count() == 2
-    assert issuer.count(METADATA) == 1
 
 
 async def test_a_set_that_did_not_change_stays_the_same_object() -> None:
@@ -190,17 +190,40 @@ async def test_an_unknown_kid_while_the_issuer_is_down_is_no_verdict_on_the_toke
     assert [key.kid for key in await keys.keys("as-1")] == ["as-1"]
 
 
-async def test_keys_that_moved_are_looked_for_in_the_metadata_after_a_failure() -> None:
+async def test_keys_that_moved_are_found_though_their_old_address_still_serves_the_old_ones() -> None:
     issuer = Issuer()
     keys = issuer.keys()
     await keys.keys("as-1")
     moved = f"{ISSUER}/new/jwks"
-    issuer.documents = {METADATA: {"issuer": ISSUER, "jwks_uri": moved}, moved: issuer.documents[JWKS], JWKS: b"gone"}
-    for _ in range(2):
-        issuer.time += 60
-        keys.current()
-        await renewed(keys)
+    issuer.documents |= {METADATA: {"issuer": ISSUER, "jwks_uri": moved}, moved: {"keys": [NEXT_KEY.jwk(kid="as-2")]}}
+    issuer.time += 60
+    keys.current()
+    await renewed(keys)
     assert issuer.asked[-2:] == [METADATA, moved]
+    assert [key.kid for key in keys.current() or ()] == ["as-2"]
+
+
+async def test_an_unknown_kid_asks_once_per_cool_down_also_while_the_issuer_is_down() -> None:
+    issuer = Issuer()
+    keys = issuer.keys()
+    await keys.keys("as-1")
+    issuer.failure = FetchFailed("down")
+    for _ in range(59):
+        issuer.time += 1
+        for number in range(10):
+            with contextlib.suppress(Unavailable):
+                assert [key.kid for key in await keys.keys(f"random-{number}")] == ["as-1"]
+    assert issuer.count(METADATA) == 1 + 1
+
+
+async def test_a_set_that_nobody_asked_for_is_not_used_beyond_its_maximum_age() -> None:
+    issuer = Issuer()
+    keys = issuer.keys()
+    await keys.keys("as-1")
+    issuer.documents[JWKS] = {"keys": [NEXT_KEY.jwk(kid="as-2")]}
+    issuer.time += MAX_AGE_SECONDS
+    assert keys.current() is None
+    assert [key.kid for key in await keys.keys("as-1")] == ["as-2"]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +305,7 @@ async def test_a_key_that_was_removed_ends_the_tokens_that_it_signed_though_they
         issuer.time += 60
         keys.current()
         await renewed(keys)
-        await refused(bank, line, bank.peer.headers(token), "invalid_token")
+        await refused(bank, line, bank.peer.headers(token), "invalid_token", works=False)
 
 
 async def test_static_keys_know_what_they_were_given() -> None:
