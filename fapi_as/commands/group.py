@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from fapi_as.commands.agent import agent
 from fapi_as.commands.audit import audit, explain
 from fapi_as.commands.client import client
 from fapi_as.commands.keys import keys
@@ -18,5 +19,5 @@ def cli() -> None:
     """The FAPI 2.0 authorization server for agents that call tools over MCP."""
 
 
-for _command in (init, serve, check_config, client, user, resource, keys, audit, explain):
+for _command in (init, serve, check_config, client, user, resource, keys, audit, explain, agent):
     cli.add_command(_command)

@@ -1,0 +1,187 @@
+"""fapi-as agent: the client side by hand. Needs the extra `[agent]` and nothing of the server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from fapi_as.commands.options import AS_JSON
+from fapi_as.commands.printing import confirm, print_json, print_members, visible
+
+if TYPE_CHECKING:
+    from fapi_as.agent.tokens import TokenSet
+    from fapi_as.agent.tracing import Step
+
+Command = Callable[..., None]
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_OPTIONS: Final = (
+    click.option(
+        "--config", type=_FILE, help="Who the agent is, as TOML.  [default: fapi-agent.toml, if there is one]"
+    ),
+    click.option("--resource", help="The MCP server's URL."),
+    click.option("--issuer", help="The authorization server that the agent is registered with."),
+    click.option("--client-id", help="The agent's name there."),
+    click.option("--key", type=_FILE, help="Its private key (PEM), which only its owner may read."),
+    click.option("--kid", help="The name of that key, as it is registered."),
+    click.option("--ca", type=_FILE, help="The authorities to trust instead of the system's (PEM)."),
+    click.option("--scope", help="What to ask for, separated by spaces.  [default: what the MCP server names]"),
+    click.option(
+        "--grant-type",
+        type=click.Choice(["authorization_code", "client_credentials"]),
+        help="Whether a person allows it, or the agent acts for itself.  [default: authorization_code]",
+    ),
+    click.option("--redirect-uri", help="As registered.  [default: http://127.0.0.1/callback]"),
+    click.option("--store", type=click.Path(path_type=Path), help="The directory of the tokens, for its owner alone."),
+)
+_SIGN_IN: Final = click.option("--sign-in", is_flag=True, help="Send the person to a browser if they have to allow it.")
+_BROWSER: Final = click.option("--no-browser", is_flag=True, help="Only print the address that the person has to open.")
+
+
+def _who(command: Command) -> Command:
+    """The options that say who the agent is; each overrides its member of the file."""
+    return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
+
+
+@click.group()
+def agent() -> None:
+    """Sign in at an MCP server, call its tools, look at the exchanges.
+
+    Members of fapi-agent.toml are the long options with "_" for "-"; paths in it are relative to the file.
+    """
+
+
+@agent.command()
+@_BROWSER
+@AS_JSON
+@_who
+def login(*, no_browser: bool, as_json: bool, **who: Any) -> None:
+    """Let a person allow the agent to use the MCP server, and keep the tokens.
+
+    Opens the browser and waits on 127.0.0.1 until it comes back. With `client_credentials` nobody is asked.
+    """
+    from fapi_as.commands.agent_session import run, signed_in
+
+    tokens, store = run(signed_in(who, browser=not no_browser))
+    document = {**_shown(tokens), "store": str(store)}
+    named = f", which allowed {' '.join(tokens.scope)}" if tokens.scope else ""
+    confirm(document, f"signed in for {tokens.resource} at {tokens.issuer}{named}", as_json=as_json)
+
+
+@agent.command()
+@click.argument("tool")
+@click.argument("arguments", default="{}", metavar="[ARGUMENTS|-]")
+@_SIGN_IN
+@_BROWSER
+@AS_JSON
+@_who
+def call(*, tool: str, arguments: str, sign_in: bool, no_browser: bool, as_json: bool, **who: Any) -> None:
+    """Call one tool and print what it says; ARGUMENTS is a JSON object, and `-` reads it from stdin.
+
+    Exits with 1 when the tool reports an error.
+    """
+    from fapi_as.commands.agent_session import Manner, called, run
+
+    result = run(called(who, tool, _members(arguments), Manner(sign_in=sign_in, browser=not no_browser)))
+    _print_result(result, as_json=as_json)
+
+
+@agent.command()
+@AS_JSON
+@_who
+def token(*, as_json: bool, **who: Any) -> None:
+    """Print an access token for the MCP server and when it ends, renewed if it is about to.
+
+    It is bound to the agent's DPoP key and worth nothing without it; that key and the refresh token are not shown.
+    """
+    from fapi_as.commands.agent_session import current, run
+
+    tokens = run(current(who))
+    print_members({"access_token": tokens.access_token.reveal(), **_shown(tokens)}, as_json=as_json)
+
+
+@agent.command()
+@click.argument("tool")
+@click.argument("arguments", default="{}", metavar="[ARGUMENTS|-]")
+@_SIGN_IN
+@_BROWSER
+@AS_JSON
+@_who
+def trace(*, tool: str, arguments: str, sign_in: bool, no_browser: bool, as_json: bool, **who: Any) -> None:
+    """Call one tool as `call` does, and show each HTTP exchange with secrets blanked.
+
+    Proofs and assertions are shown as what they say, without the signature.
+    """
+    from fapi_as.commands.agent_session import Manner, called, run
+
+    steps: list[Step] = []
+    tell: Callable[[Step], None] = steps.append if as_json else _print_step
+    manner = Manner(sign_in=sign_in, browser=not no_browser, tell=tell)
+    try:
+        result = run(called(who, tool, _members(arguments), manner))
+    finally:
+        if as_json:
+            print_json([_step(step) for step in steps])
+    if not as_json:
+        click.echo()
+        _print_result(result, as_json=False)
+
+
+def _members(arguments: str) -> dict[str, Any]:
+    try:
+        members = json.loads(sys.stdin.buffer.read() if arguments == "-" else arguments)
+    except ValueError:
+        members = None
+    if not isinstance(members, dict):
+        raise click.ClickException('the arguments are no JSON object, such as {"account": "checking"}')
+    return members
+
+
+def _shown(tokens: TokenSet) -> dict[str, object]:
+    return {
+        "token_type": "DPoP",
+        "expires_at": tokens.expires_at,
+        "scope": " ".join(tokens.scope),
+        "resource": tokens.resource,
+        "issuer": tokens.issuer,
+        "client_id": tokens.client_id,
+        "jkt": tokens.proof_key.thumbprint,
+    }
+
+
+def _print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
+    failed = bool(result.get("isError"))
+    if as_json:
+        print_json(dict(result))
+    else:
+        for block in result.get("content", []):
+            text = block["text"] if block.get("type") == "text" else json.dumps(block)
+            for line in str(text).splitlines():
+                click.echo(visible(line), err=failed)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _step(step: Step) -> dict[str, object]:
+    return {
+        "number": step.number,
+        "asked": step.asked,
+        "request": list(step.request),
+        "status": step.status,
+        "answer": list(step.answer),
+    }
+
+
+def _print_step(step: Step) -> None:
+    click.echo(visible(f"{step.number}. {step.asked}"))
+    for line in step.request:
+        click.echo(f"   > {visible(line)}")
+    if step.status is not None:
+        click.echo(f"   < {step.status}")
+    for line in step.answer:
+        click.echo(f"   < {visible(line)}")

@@ -1,0 +1,119 @@
+"""Who the agent of `fapi-as agent` is: options, and behind them a TOML file."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from fapi_as.agent.settings import GrantType
+from rs_kit.protocol.errors import InvalidJwk
+from rs_kit.protocol.jws import SigningKey
+
+_DEFAULT_FILE: Final = Path("fapi-agent.toml")
+_REDIRECT_URI: Final = "http://127.0.0.1/callback"
+_PATHS: Final = frozenset({"key", "ca", "store"})
+_NEEDED: Final = ("resource", "issuer", "client_id", "key")
+_MEMBERS: Final = frozenset({*_NEEDED, "kid", "ca", "scope", "grant_type", "redirect_uri", "store"})
+_OTHERS: Final = 0o077
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One agent at one MCP server."""
+
+    resource: str
+    issuer: str
+    client_id: str
+    key: SigningKey
+    scope: tuple[str, ...]
+    grant_type: GrantType
+    redirect_uri: str
+    store: Path
+    trust: ssl.SSLContext
+
+
+def read_profile(who: Mapping[str, Any]) -> Profile:
+    """The profile that options and file describe; an option goes before its member.
+
+    Raises:
+        click.ClickException: a member is missing, unknown or cannot be used; the sentence says which.
+    """
+    config: Path | None = who["config"]
+    given = {name: value for name, value in who.items() if name != "config" and value is not None}
+    values = {**_from_file(config), **given}
+    missing = [name for name in _NEEDED if name not in values]
+    if missing:
+        options = ", ".join("--" + name.replace("_", "-") for name in missing)
+        raise click.ClickException(f"the agent does not know who it is: give {options}, or a fapi-agent.toml with them")
+    return Profile(
+        resource=values["resource"],
+        issuer=values["issuer"],
+        client_id=values["client_id"],
+        key=_key(Path(values["key"]), values.get("kid")),
+        scope=tuple(values.get("scope", "").split()),
+        grant_type=_grant_type(values.get("grant_type", GrantType.AUTHORIZATION_CODE.value)),
+        redirect_uri=values.get("redirect_uri", _REDIRECT_URI),
+        store=Path(values.get("store", _default_store())),
+        trust=_trust(values.get("ca")),
+    )
+
+
+def _from_file(config: Path | None) -> dict[str, Any]:
+    path = config or _DEFAULT_FILE
+    if config is None and not path.exists():
+        return {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise click.ClickException(f"{path}: {error}") from None
+    for name, value in values.items():
+        if name not in _MEMBERS:
+            raise click.ClickException(f"{path}: {name} is no member; the members are {', '.join(sorted(_MEMBERS))}")
+        if not isinstance(value, str):
+            raise click.ClickException(f"{path}: {name} is no string")
+        if name in _PATHS:
+            values[name] = path.parent / Path(value).expanduser()
+    return values
+
+
+def _grant_type(name: str) -> GrantType:
+    try:
+        return GrantType(name)
+    except ValueError:
+        raise click.ClickException(f"grant_type is {' or '.join(known.value for known in GrantType)}") from None
+
+
+def _key(path: Path, kid: str | None) -> SigningKey:
+    try:
+        if os.name == "posix" and path.stat().st_mode & _OTHERS:
+            raise click.ClickException(f"{path}: others than its owner can reach this private key; chmod 600 it")
+        private_key: Any = load_pem_private_key(path.read_bytes(), password=None)
+        return SigningKey.from_private_key(private_key, kid=kid)
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from None
+    except (ValueError, TypeError, InvalidJwk):
+        raise click.ClickException(
+            f"{path}: no private key that the agent can use: PEM without a password; P-256, Ed25519 or RSA"
+        ) from None
+
+
+def _trust(authorities: Path | str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except OSError as error:  # ssl.SSLError is one
+        raise click.ClickException(f"{authorities}: no certificates of authorities: {error.strerror}") from None
+
+
+def _default_store() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "fapi-as" / "agent"

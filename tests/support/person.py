@@ -1,0 +1,35 @@
+"""A person whose machine's browser is this program: signs in, allows what is asked, and goes back where they are led.
+
+BROWSER="python -m tests.support.person ca.pem %s"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+
+import httpx2
+
+from tests.support.authorization_server import PASSWORD, USERNAME
+from tests.support.browser import Browser, Callback, Page
+
+
+async def allow(authorities: str, url: str) -> str:
+    """Go to the address, allow, and follow to the page of the agent; gives its text."""
+    trust = ssl.create_default_context(cafile=authorities)
+    async with httpx2.AsyncClient(verify=trust, trust_env=False, timeout=20.0) as http:
+        browser = Browser(http)
+        place = await browser.open(url)
+        if isinstance(place, Page) and place.has("login-submit"):
+            place = await browser.submit(place, "login-submit", {"username": USERNAME, "password": PASSWORD})
+        if isinstance(place, Page) and place.has("consent-approve"):
+            place = await browser.submit(place, "consent-approve", {})
+        assert isinstance(place, Callback), place.text
+        navigation = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+        page = await http.get(place.location, headers=navigation, follow_redirects=False)
+        return f"{page.status_code} {page.text}"
+
+
+if __name__ == "__main__":
+    print(asyncio.run(allow(sys.argv[1], sys.argv[2])), file=sys.stderr)
