@@ -89,11 +89,23 @@ $(VENV)/.fuzz: .ci/fuzz.lock | $(READY)
 bench: $(READY) ## our figures beside the raw cost of the same cryptography; build/bench.json
 	@$(PY) -m tests.bench
 
+bench-peers: $(READY) build/peers/python/.installed ## rs_kit beside oauth4webapi (npm), auth0-api-python and joserfc, on one core
+	@$(PY) -m tests.bench.peers
+
+build/peers/python/.installed: .ci/peers.lock | $(READY)
+	@echo "Installing $$(grep -c == $<) locked packages of a peer into build/peers/python (once) ..."
+	@$(PY) -m venv build/peers/python
+	@build/peers/python/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
+		--only-binary :all: -r $< || { echo "pip cannot reach an index with the peer's packages"; exit 1; }
+	@touch $@
+
 conformance: $(READY) ## the MCP conformance suite (npm) against a server behind rs_kit, and with our agent as its client
 	@$(PY) -m tests.conformance
 
 load: $(READY) ## races of 20 rounds, and good requests among 1,700 slow connections for a minute
-	@LOAD=full $(PY) -m pytest -q -s tests/system/test_races_across_workers.py tests/system/test_slow_peers.py
+	@LOAD=full $(PY) -m pytest -q -s tests/system/test_races_across_workers.py tests/system/test_slow_peers.py \
+		tests/system/test_kit_replay_over_workers.py tests/contract/test_used_once_sizes.py \
+		tests/system/test_issuer_outage.py
 
 faults: $(READY) ## kill -9, full and failing disks, a lock, a clock that jumps, under load; ROUNDS=3 is short
 	@$(PY) -m tests.faults $(ROUNDS)
