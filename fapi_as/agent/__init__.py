@@ -18,10 +18,14 @@ from fapi_as.agent.errors import (
     ResponseRejected,
     ServerRefused,
     TokenRejected,
+    TooManyPrompts,
     Unreachable,
 )
+from fapi_as.agent.httpx_auth import for_httpx
+from fapi_as.agent.mcp_provider import McpProviderAuth
 from fapi_as.agent.ports import TokenStore
 from fapi_as.agent.settings import AgentSettings, GrantType, Identity
+from fapi_as.agent.tls import trust
 from fapi_as.agent.token_store import MemoryTokenStore
 from fapi_as.agent.tokens import TokenSet
 
@@ -37,6 +41,7 @@ __all__ = [
     "Identity",
     "InsecureAddress",
     "IssuerNotAllowed",
+    "McpProviderAuth",
     "MemoryTokenStore",
     "MetadataRejected",
     "Misconfigured",
@@ -47,5 +52,8 @@ __all__ = [
     "TokenRejected",
     "TokenSet",
     "TokenStore",
+    "TooManyPrompts",
     "Unreachable",
+    "for_httpx",
+    "trust",
 ]
