@@ -61,7 +61,7 @@ async def pending_interaction(
     if kept is None:
         raise InvalidRequestUri("unknown interaction")
     interaction = Interaction.from_bytes(kept.payload)
-    refusal = interaction.refusal(kept, browser.browser, request.now)
+    refusal = interaction.refusal(kept, browser.browser, request.now, context.policy.interaction_lifetime)
     if refusal is not None:
         raise InvalidRequestUri(refusal)
     pushed = await context.reading.handle(HandleKind.REQUEST_URI, interaction.request_digest)

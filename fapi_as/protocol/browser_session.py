@@ -9,6 +9,7 @@ from typing import Self
 
 from fapi_as.protocol.handles import KeptHandle
 from fapi_as.protocol.policy import seconds
+from fapi_as.protocol.profile import CLOCK_STEP_LEEWAY
 from fapi_as.protocol.user import RegisteredUser
 from rs_kit.protocol.strict_json import parse_object
 
@@ -40,5 +41,7 @@ class Session:
     def is_live(self, handle: KeptHandle, user: RegisteredUser | None, now: int) -> bool:
         """Whether it still speaks for the user: not ended, not idle for too long, the account as it was (SES-14)."""
         if handle.spent or now >= handle.usable_until or now >= self.ends_at:
+            return False
+        if self.auth_time - now > seconds(CLOCK_STEP_LEEWAY):  # TIM-02: signed in by a clock that was set back since
             return False
         return user is not None and not user.disabled and user.version == self.user_version

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Self
 
-from fapi_as.protocol.handles import KeptHandle
+from fapi_as.protocol.handles import KeptHandle, is_from_the_future
 from rs_kit.protocol.strict_json import parse_object
 
 
@@ -28,7 +29,7 @@ class Interaction:
         members = parse_object(payload)
         return cls(request_digest=bytes.fromhex(members["request"]), browser=members["browser"])
 
-    def refusal(self, handle: KeptHandle, browser: str | None, now: int) -> str | None:
+    def refusal(self, handle: KeptHandle, browser: str | None, now: int, lifetime: timedelta) -> str | None:
         """The private reason why this browser may not go on with it, or None."""
         if browser != self.browser:  # SES-06, CON-08: a captured URL is worth nothing elsewhere
             return "interaction of another browser"
@@ -36,4 +37,6 @@ class Interaction:
             return "interaction is finished"
         if now >= handle.usable_until:
             return "interaction expired"
+        if is_from_the_future(handle, now, lifetime):
+            return "the clock was set back since the request was opened"
         return None

@@ -34,7 +34,7 @@ async def authorize(context: Context, request: EndpointRequest) -> SeeOther:
     asked = asked_request(parse(request.query_string))
     request_digest = digest_of(asked.request_uri)
     pushed = await context.reading.handle(HandleKind.REQUEST_URI, request_digest)
-    validated = may_begin(asked, pushed, request.now)
+    validated = may_begin(asked, pushed, request.now, context.policy)
     await standing_request(context, request, validated, request_digest)
     found = await visitor(context, request)
     browser = found if found.browser is not None else stranger(context)

@@ -162,7 +162,9 @@ def asked_request(query: Parameters) -> AskedRequest:
     return AskedRequest(client_id=client_id, request_uri=request_uri)
 
 
-def may_begin(asked: AskedRequest, handle: KeptHandle | None, now: int) -> ValidatedAuthorizationRequest:
+def may_begin(
+    asked: AskedRequest, handle: KeptHandle | None, now: int, policy: Policy
+) -> ValidatedAuthorizationRequest:
     """RFC 9126 §4: looking does not spend, so a page may be opened again until the authorization completes.
 
     Raises:
@@ -176,6 +178,8 @@ def may_begin(asked: AskedRequest, handle: KeptHandle | None, now: int) -> Valid
         raise InvalidRequestUri("request_uri is used up")
     if now >= handle.usable_until:  # FAPI2-AZ-20: bounds the first opening, not the interaction
         raise InvalidRequestUri("request_uri expired")
+    if is_from_the_future(handle, now, policy.request_uri_lifetime):
+        raise InvalidRequestUri("the clock was set back since the request was pushed")
     return ValidatedAuthorizationRequest.from_bytes(handle.payload)
 
 

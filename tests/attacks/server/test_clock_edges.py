@@ -175,3 +175,47 @@ async def test_a_server_whose_clock_is_wrong_refuses_everybody(house: House, ent
     with pytest.raises(Refused) as refused:
         await entry(house.agent)
     assert (refused.value.status, refused.value.error) == (401, "invalid_client")
+
+
+HOUR = 3600
+
+
+@pytest.mark.attack("TIM-02")
+@pytest.mark.parametrize(("back", "good"), [(10, True), (11, False), (HOUR, False)])
+async def test_a_request_pushed_by_a_clock_that_is_set_back_begins_nothing(house: House, back: int, good: bool) -> None:
+    house.clock.advance(HOUR)
+    pushed = await house.agent.push()
+    house.clock.advance(-back)
+    place = page(await house.agent.browser.open(house.agent.authorization_url(pushed)))
+    assert (place.has("login-submit"), place.error) == ((True, None) if good else (False, "invalid_request_uri"))
+    assert good or house.last_detail == "the clock was set back since the request was pushed"
+
+
+@pytest.mark.attack("TIM-02")
+@pytest.mark.parametrize("step", ["sign-in", "consent"])
+@pytest.mark.parametrize(("back", "good"), [(10, True), (HOUR, False)])
+async def test_an_interaction_of_the_jump_goes_on_nowhere_and_gives_no_code(
+    house: House, step: str, back: int, good: bool
+) -> None:
+    house.clock.advance(HOUR)
+    place = await house.opened() if step == "sign-in" else await house.asked()
+    house.clock.advance(-back)
+    browser = house.agent.browser
+    after = await (house.sign_in(browser, place) if step == "sign-in" else browser.submit(place, "consent-approve"))
+    if good:
+        assert not isinstance(after, Page) or after.has("consent-approve")
+        return
+    assert page(after).error == "invalid_request_uri"
+    assert house.last_detail == "the clock was set back since the request was opened"
+    assert house.store.handles_of(HandleKind.CODE) == ()
+
+
+@pytest.mark.attack("TIM-02")
+async def test_a_session_of_the_jump_is_nobodys_and_whoever_signs_in_anew_is_served(house: House) -> None:
+    house.clock.advance(HOUR)
+    await house.asked()
+    house.clock.advance(-HOUR)
+    login = await house.opened()
+    assert login.has("login-submit")  # the session was opened in a future that is not there any more
+    assert page(await house.sign_in(house.agent.browser, login)).has("consent-approve")
+    assert (await house.opened()).has("consent-approve")  # and the new one lasts

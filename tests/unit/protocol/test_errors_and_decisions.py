@@ -25,6 +25,7 @@ WIRE = {
     "InvalidScope": ("invalid_scope", 400),
     "InvalidTarget": ("invalid_target", 400),
     "MethodNotAllowed": ("invalid_request", 405),
+    "MisdirectedRequest": ("invalid_request", 421),
     "NotFound": ("invalid_request", 404),
     "PayloadTooLarge": ("invalid_request", 413),
     "ProtocolError": ("invalid_request", 400),

@@ -51,6 +51,8 @@ def test_activity_never_moves_the_absolute_end(now: int, until: int) -> None:
         ({}, ALICE, NOW + 900, False),
         ({"usable_until": NOW + 9000}, ALICE, NOW + 3599, True),
         ({"usable_until": NOW + 9000}, ALICE, NOW + 3600, False),
+        ({}, ALICE, NOW - 10, True),
+        ({}, ALICE, NOW - 11, False),  # signed in by a clock that was set back since
         ({"spent": True}, ALICE, NOW, False),
         ({}, None, NOW, False),
         ({}, replace(ALICE, disabled=True), NOW, False),
@@ -69,6 +71,8 @@ def test_a_session_speaks_for_the_account_as_it_was(
         ({}, "b" * 64, NOW, None),
         ({}, "b" * 64, NOW + 899, None),
         ({}, "b" * 64, NOW + 900, "interaction expired"),
+        ({}, "b" * 64, NOW - 10, None),
+        ({}, "b" * 64, NOW - 11, "the clock was set back since the request was opened"),
         ({"spent": True}, "b" * 64, NOW, "interaction is finished"),
         ({}, "c" * 64, NOW, "interaction of another browser"),
         ({}, None, NOW, "interaction of another browser"),
@@ -78,4 +82,5 @@ def test_a_session_speaks_for_the_account_as_it_was(
 def test_an_interaction_goes_on_in_its_own_browser_only(
     handle: dict[str, Any], browser: str | None, now: int, reason: str | None
 ) -> None:
-    assert INTERACTION.refusal(replace(KEPT, kind=HandleKind.INTERACTION, **handle), browser, now) == reason
+    kept = replace(KEPT, kind=HandleKind.INTERACTION, **handle)
+    assert INTERACTION.refusal(kept, browser, now, timedelta(minutes=15)) == reason

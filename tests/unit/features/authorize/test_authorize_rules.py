@@ -13,8 +13,10 @@ from fapi_as.protocol.effects import HandleKind
 from fapi_as.protocol.errors import InvalidRequest, InvalidRequestUri, ProtocolError
 from fapi_as.protocol.handles import REQUEST_URI_PREFIX, KeptHandle, digest_of
 from fapi_as.protocol.parameters import Parameters
+from fapi_as.protocol.policy import Policy
 
 NOW = 1_800_000_000
+POLICY = Policy(tenant="default", issuer="https://as.example")
 REQUEST_URI = REQUEST_URI_PREFIX + "x" * 43
 VALIDATED = ValidatedAuthorizationRequest(
     client_id="agent",
@@ -86,8 +88,9 @@ def test_a_request_uri_of_513_characters_is_refused_by_name() -> None:
 
 
 def test_an_open_request_may_begin_until_its_last_second_and_keeps_every_value() -> None:
-    assert may_begin(ASKED, KEPT, NOW) == VALIDATED
-    assert may_begin(ASKED, KEPT, NOW + 89) == VALIDATED
+    assert may_begin(ASKED, KEPT, NOW, POLICY) == VALIDATED
+    assert may_begin(ASKED, KEPT, NOW + 89, POLICY) == VALIDATED
+    assert may_begin(ASKED, KEPT, NOW - 10, POLICY) == VALIDATED  # a clock that stepped back a little
 
 
 @pytest.mark.parametrize(
@@ -98,6 +101,8 @@ def test_an_open_request_may_begin_until_its_last_second_and_keeps_every_value()
         ({"client_id": None}, NOW, "request_uri of another client"),
         ({"spent": True}, NOW, "request_uri is used up"),
         ({}, NOW + 90, "request_uri expired"),
+        ({}, NOW - 11, "the clock was set back since the request was pushed"),
+        ({"usable_until": NOW + 3690}, NOW, "the clock was set back since the request was pushed"),
         ({"client_id": "other", "spent": True}, NOW + 90, "request_uri of another client"),
     ],
 )
@@ -106,6 +111,6 @@ def test_a_request_that_is_not_open_for_this_client_does_not(
 ) -> None:
     handle = None if changes is None else replace(KEPT, **changes)
     with pytest.raises(InvalidRequestUri) as refused:
-        may_begin(ASKED, handle, now)
+        may_begin(ASKED, handle, now, POLICY)
     assert refused.value.detail == detail
     assert refused.value.description == InvalidRequestUri.public  # strangers learn no difference
