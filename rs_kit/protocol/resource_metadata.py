@@ -18,7 +18,8 @@ class ResourceMetadata:
     """RFC 9728 §2; `resource` is the URL that clients call, character by character (PRM-8).
 
     Raises:
-        ValueError: `resource` is not an https URL without fragment, or there is no authorization server.
+        ValueError: `resource` is not an https URL without fragment, there is no authorization server, or a value that
+            must not stand in the document.
     """
 
     resource: str
@@ -33,6 +34,9 @@ class ResourceMetadata:
             raise ValueError("authorization_servers must name one (PRM-3)")
         if "offline_access" in self.scopes_supported:
             raise ValueError("offline_access is no scope of a resource (PRM-14)")
+        signing = self.more.get("resource_signing_alg_values_supported", ())
+        if isinstance(signing, Sequence) and "none" in signing:
+            raise ValueError("resource_signing_alg_values_supported must not have none (RFC 9728 §2)")
 
     def document(self) -> dict[str, object]:
         """The JSON object; what has no value is omitted (RFC 9728 §3.2)."""

@@ -5,12 +5,13 @@ The peer signs with bare `cryptography`; nothing of the kit vouches for itself.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import itertools
 import json
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx2
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -19,9 +20,10 @@ from mcp.server.transport_security import TransportSecuritySettings
 
 from rs_kit.adapters.issuer_keys import StaticIssuerKeys
 from rs_kit.adapters.mcp import protect
+from rs_kit.adapters.observer import LoggingObserver
 from rs_kit.adapters.used_once_memory import MemoryUsedOnce
 from rs_kit.guard import Guard
-from rs_kit.ports import IssuerKeys, Observer, UsedOnce
+from rs_kit.ports import AuthorizedCall, IssuerKeys, Observer, Refusal, UsedOnce
 from rs_kit.protocol import nonce
 from rs_kit.protocol.http import HttpRequest
 from rs_kit.protocol.tool_policy import ToolPolicy
@@ -38,7 +40,8 @@ SCOPES: Final = "mcp:use accounts:read"
 ISSUER_KEY: Final = PeerKey.es256(seed=11)
 AGENT_KEY: Final = PeerKey.es256(seed=12)
 TOOLS: Final = ToolPolicy(
-    tools={"get_balance": ["accounts:read"], "transfer": ["payments:write"], "whoami": []}, base=["mcp:use"]
+    tools={"get_balance": ["accounts:read"], "transfer": ["payments:write"], "whoami": [], "follow": []},
+    base=["mcp:use"],
 )
 
 
@@ -137,23 +140,30 @@ class Bank:
         keys: IssuerKeys | None = None,
         observer: Observer | None = None,
         tools: ToolPolicy = TOOLS,
+        issuer: str = ISSUER,
+        resource: str = RESOURCE,
+        **more: Any,
     ) -> None:
         self.clock = FrozenClock()
         self.peer = Peer(self.clock)
         self.observer = RecordingObserver()
         self.used_once = MemoryUsedOnce() if used_once is None else used_once
         self.guard = Guard(
-            resource=RESOURCE,
-            issuer=ISSUER,
+            resource=resource,
+            issuer=issuer,
             keys=StaticIssuerKeys(ISSUER, {"keys": [ISSUER_KEY.jwk(kid="as-1")]}) if keys is None else keys,
             used_once=self.used_once,
             tools=tools,
             nonce_key=NONCE_KEY,
             clock=self.clock,
-            observer=self.observer if observer is None else observer,
+            observer=RecordingAndLogging(self.observer) if observer is None else observer,
+            **more,
         )
+        self.base = tools.base
+        self.resource = resource
         self.done: list[str] = []
         self.seen: list[dict[str, str]] = []  # the headers that tools were shown
+        self.news: asyncio.Queue[str | None] = asyncio.Queue()  # what `follow` tells, until there is None
 
     def request(
         self,
@@ -178,11 +188,17 @@ class Bank:
         @server.tool()
         async def get_balance(context: Context[Any, Any]) -> str:
             self.seen.append(dict(context.headers or {}))
-            return self._do("get_balance")
+            return self.do("get_balance")
 
         @server.tool()
         def transfer(amount: int = 0) -> str:
-            return self._do(f"transfer {amount}")
+            return self.do(f"transfer {amount}")
+
+        @server.tool()
+        async def follow(context: Context[Any, Any]) -> str:
+            while (news := await self.news.get()) is not None:
+                await context.report_progress(1, message=news)
+            return "followed"
 
         @server.tool()
         def whoami() -> str:
@@ -194,35 +210,62 @@ class Bank:
 
         return server
 
-    def _do(self, what: str) -> str:
+    def do(self, what: str) -> str:
+        """Run a tool."""
         self.done.append(what)
         return what
 
-    @contextlib.asynccontextmanager
-    async def serving(
-        self, *, stateless: bool = True, json_response: bool = True, **options: Any
-    ) -> AsyncIterator[Line]:
-        """The whole thing in this process, down to ASGI."""
-        server = self.server()
-        inner = server.streamable_http_app(
+    def sdk_application(self, *, stateless: bool = True, json_response: bool = True) -> Any:
+        """The SDK's own ASGI application; its sessions begin with its lifespan."""
+        return self.server().streamable_http_app(
             stateless_http=stateless,
             json_response=json_response,
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )
+
+    @contextlib.asynccontextmanager
+    async def serving(self, **options: Any) -> AsyncIterator[Line]:
+        """The whole thing in this process, down to ASGI; tests.support.kit_over_http has the rest of the way."""
+        inner = self.sdk_application()
         app = protect(inner, self.guard, **options)
         async with (
-            server.session_manager.run(),
+            inner.router.lifespan_context(inner),
             httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="https://mcp.bank.example") as http,
         ):
             yield Line(self, http)
 
 
+class Http(Protocol):
+    """What a line needs of an HTTP client."""
+
+    async def request(
+        self, method: str, url: str, *, headers: list[tuple[bytes, bytes]], content: bytes | None
+    ) -> httpx2.Response:
+        """One request and its answer."""
+
+
+class RecordingAndLogging:
+    """An observer that a test can ask, and that writes the log in which no secret may stand."""
+
+    def __init__(self, recording: RecordingObserver) -> None:
+        self._both: tuple[Observer, ...] = (recording, LoggingObserver())
+
+    def admitted(self, call: AuthorizedCall) -> None:
+        for observer in self._both:
+            observer.admitted(call)
+
+    def refused(self, refusal: Refusal) -> None:
+        for observer in self._both:
+            observer.refused(refusal)
+
+
 class Line:
     """An HTTP client that sends exactly the headers that it is told to."""
 
-    def __init__(self, bank: Bank, http: httpx2.AsyncClient) -> None:
+    def __init__(self, bank: Bank, http: Http, *, path: str = "/mcp") -> None:
         self.bank = bank
         self.http = http
+        self.path = path
 
     async def send(
         self,

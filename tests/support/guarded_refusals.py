@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx2
 
+from rs_kit.adapters.used_once_memory import MemoryUsedOnce
+from rs_kit.protocol.errors import InsufficientScope, ProtocolError
 from tests.support.guarded_bank import Bank, Line
 
 PRM = "https://mcp.bank.example/.well-known/oauth-protected-resource/mcp"
@@ -22,6 +24,33 @@ def challenge_of(response: httpx2.Response) -> tuple[str, dict[str, str]]:
     return scheme, {name: value.strip('"') for name, _, value in pairs}
 
 
+def expected_challenge(bank: Bank, error: str | None, told: ProtocolError) -> str:
+    """The whole WWW-Authenticate of a refusal, written here a second time."""
+    scopes = told.scope if isinstance(told, InsufficientScope) else bank.base
+    parameters = {
+        "error": error,
+        "error_description": told.description if error else None,
+        "scope": " ".join(scopes),
+        "resource_metadata": PRM,
+        "algs": ALGORITHMS,
+    }
+    return "DPoP " + ", ".join(f'{name}="{value}"' for name, value in parameters.items() if value)
+
+
+async def still_works(bank: Bank, line: Line) -> None:
+    """A good call runs its tool once, whatever was refused before; it leaves no trace for the test."""
+    admitted, refusals = len(bank.observer.admissions), len(bank.observer.refusals)
+    path = line.path
+    response = await line.send(path=path)
+    assert response.status_code == (200 if path == "/mcp" else 404), response.text
+    assert len(bank.observer.admissions) == admitted + 1
+    assert len(bank.observer.refusals) == refusals
+    assert bank.done == (["get_balance"] if path == "/mcp" else [])
+    bank.done.clear()
+    bank.seen.clear()
+    del bank.observer.admissions[admitted:]
+
+
 async def refused(
     bank: Bank,
     line: Line,
@@ -30,27 +59,39 @@ async def refused(
     *,
     status: int = 401,
     message: Any = None,
+    works: bool | None = None,
     **more: Any,
 ) -> httpx2.Response:
-    """The call is refused with this code, one observation, no tool run and nothing of the reason on the wire."""
-    before = len(bank.observer.refusals)
+    """Refused in exactly this way: one fact with a reason, nothing run, admitted or spent, and a good call works.
+
+    `works=False` where a port that every call needs is broken; by default that is what 503 says.
+    """
+    refusals, admitted, spent = len(bank.observer.refusals), len(bank.observer.admissions), _spent(bank)
     response = await line.send(headers, message, **more)
     assert response.status_code == status, response.text
     assert bank.done == []
-    assert len(bank.observer.refusals) == before + 1
+    assert _spent(bank) == spent
+    assert len(bank.observer.admissions) == admitted
+    assert len(bank.observer.refusals) == refusals + 1
     told = bank.observer.refusals[-1].error
-    said = response.json()
+    assert told.detail, "a refusal without a private reason"
+    said = response.json() if response.content else {}
     if "jsonrpc" in said:
         assert said["error"]["message"] == told.description
-    else:
+    elif response.request.method != "HEAD":
         assert said == {
             name: text for name, text in (("error", told.error), ("error_description", told.description)) if text
         }
     assert response.headers["cache-control"] == "no-store"
     if status in (401, 403):
-        scheme, parameters = challenge_of(response)
-        assert scheme == "DPoP"
-        assert parameters.get("error") == error
-        assert parameters["resource_metadata"] == PRM
-        assert parameters["algs"] == ALGORITHMS
+        assert told.error == (error or "")
+        assert response.headers.get_list("www-authenticate") == [expected_challenge(bank, error, told)]
+    else:
+        assert "www-authenticate" not in response.headers
+    if status != 503 if works is None else works:
+        await still_works(bank, line)
     return response
+
+
+def _spent(bank: Bank) -> int | None:
+    return len(bank.used_once) if isinstance(bank.used_once, MemoryUsedOnce) else None

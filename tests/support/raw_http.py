@@ -59,11 +59,11 @@ def answer(connection: socket.socket) -> RawAnswer:
         received += piece
 
 
-def answers(received: bytes) -> list[RawAnswer]:
-    """Every answer in these bytes."""
+def answers(received: bytes, *, to_head: bool = False) -> list[RawAnswer]:
+    """Every answer in these bytes; those to HEAD have no body, whatever their length says."""
     found: list[RawAnswer] = []
     while received:
-        first = _first(received)
+        first = _first(received, to_head=to_head)
         if first is None:
             raise AssertionError(f"an incomplete answer: {received!r}")
         found.append(first[0])
@@ -79,7 +79,7 @@ def request(method: str, target: str, *lines: str, body: bytes = b"") -> bytes:
     return "\r\n".join([*head, "", ""]).encode("latin-1") + body
 
 
-def _first(received: bytes) -> tuple[RawAnswer, bytes] | None:
+def _first(received: bytes, *, to_head: bool = False) -> tuple[RawAnswer, bytes] | None:
     head, separator, rest = received.partition(b"\r\n\r\n")
     if not separator:
         return None
@@ -87,8 +87,24 @@ def _first(received: bytes) -> tuple[RawAnswer, bytes] | None:
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     status = int(first.split(" ")[1])
     if status < 200:
-        return _first(rest)
+        return _first(rest, to_head=to_head)
+    if to_head:
+        return RawAnswer(status=status, headers=headers, body=b""), rest
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        return _chunked(status, headers, rest)
     length = int(headers.get("content-length", 0))
     if len(rest) < length:
         return None
     return RawAnswer(status=status, headers=headers, body=rest[:length]), rest[length:]
+
+
+def _chunked(status: int, headers: dict[str, str], rest: bytes) -> tuple[RawAnswer, bytes] | None:
+    body = b""
+    while True:
+        size, separator, rest = rest.partition(b"\r\n")
+        length = int(size, 16) if separator else 0
+        if not separator or len(rest) < length + 2:
+            return None
+        body, rest = body + rest[:length], rest[length + 2 :]
+        if not length:
+            return RawAnswer(status=status, headers=headers, body=body), rest

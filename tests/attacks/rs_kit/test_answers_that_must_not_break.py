@@ -18,6 +18,7 @@ from rs_kit.protocol.tool_policy import parse_message
 from tests.support.asgi_peer import Application, AsgiAnswer, call_with, scope
 from tests.support.fakes import NONCE_KEY, NOW
 from tests.support.guarded_bank import RESOURCE, Bank, as_body, rpc, tool_call
+from tests.support.kit_over_http import Site
 
 EVENT = {"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True}
 
@@ -61,9 +62,9 @@ async def test_a_token_in_the_query_is_seen_beside_any_other_character(query: by
         {"id": 1.5},
     ],
 )
-async def test_a_message_that_the_sdk_reads_as_another_kind_is_refused(more: dict[str, Any]) -> None:
+async def test_a_message_that_the_sdk_reads_as_another_kind_is_refused(site: Site, more: dict[str, Any]) -> None:
     used_once = MemoryUsedOnce()
-    async with Bank(used_once=used_once).serving() as line:
+    async with site.serving(Bank(used_once=used_once)) as line:
         answer = await line.send(message={**rpc("ping"), **more})
 
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")

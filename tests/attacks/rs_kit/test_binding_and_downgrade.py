@@ -10,6 +10,7 @@ import pytest
 from rs_kit.protocol.errors import InvalidToken, ProtocolError
 from tests.support.guarded_bank import ABSENT, AGENT_KEY, Bank
 from tests.support.guarded_refusals import refused
+from tests.support.kit_over_http import Site
 from tests.support.peer_keys import PeerKey, b64
 
 JKT = AGENT_KEY.thumbprint
@@ -20,18 +21,18 @@ X5T = b64(hashlib.sha256(CERTIFICATE).digest())
 @pytest.mark.attack("CNF-01")
 @pytest.mark.requirement("DPOP-RS-6", proves="refused")
 @pytest.mark.parametrize("proof", ["with", "without"])
-async def test_a_bound_token_under_the_bearer_scheme_is_refused(proof: str) -> None:
+async def test_a_bound_token_under_the_bearer_scheme_is_refused(site: Site, proof: str) -> None:
     bank = Bank()
     headers = [pair for pair in bank.peer.headers(scheme="Bearer") if proof == "with" or pair[0] != "dpop"]
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, headers, "invalid_token")
 
 
 @pytest.mark.requirement("DPOP-RS-6", proves="holds")
-async def test_the_same_token_under_its_own_scheme_passes() -> None:
+async def test_the_same_token_under_its_own_scheme_passes(site: Site) -> None:
     bank = Bank()
     token = bank.peer.token()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, bank.peer.headers(token, scheme="Bearer"), "invalid_token")
         assert (await line.send(bank.peer.headers(token))).status_code == 200
 
@@ -41,9 +42,9 @@ async def test_the_same_token_under_its_own_scheme_passes() -> None:
 @pytest.mark.requirement("DPOP-RS-12", proves="refused")
 @pytest.mark.requirement("RSV-2", proves="refused")
 @pytest.mark.requirement("AT-14", proves="refused")
-async def test_an_unbound_token_with_a_good_proof_is_refused() -> None:
+async def test_an_unbound_token_with_a_good_proof_is_refused(site: Site) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, bank.peer.headers(bank.peer.token(cnf=ABSENT)), "invalid_token")
 
 
@@ -69,9 +70,9 @@ async def test_an_unbound_token_with_a_good_proof_is_refused() -> None:
     ],
     ids=str,
 )
-async def test_a_confirmation_that_is_not_wholly_met_is_refused(cnf: Any) -> None:
+async def test_a_confirmation_that_is_not_wholly_met_is_refused(site: Site, cnf: Any) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, bank.peer.headers(bank.peer.token(cnf=cnf)), "invalid_token")
 
 
@@ -119,9 +120,9 @@ async def test_a_token_bound_to_a_certificate_alone_is_refused_where_dpop_is_req
 
 
 @pytest.mark.requirement("DPOP-RS-18", proves="refused")
-async def test_a_header_of_the_client_is_no_certificate() -> None:
+async def test_a_header_of_the_client_is_no_certificate(site: Site) -> None:
     bank = Bank()
     token = bank.peer.token(cnf={"jkt": JKT, "x5t#S256": X5T})
     headers = bank.peer.headers(token, client_cert=f":{b64(CERTIFICATE)}:", x_ssl_client_cert=b64(CERTIFICATE))
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, headers, "invalid_token")

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.fakes import NOW
 from tests.support.guarded_bank import ABSENT, AGENT_KEY, ISSUER_KEY, Bank, Peer, ath
-from tests.support.guarded_refusals import refused
+from tests.support.guarded_refusals import refused, still_works
+from tests.support.kit_over_http import Site
 from tests.support.peer_keys import PeerKey, b64, compact
 
 OTHER_KEY = PeerKey.es256(seed=13)
@@ -30,9 +31,9 @@ OTHER_KEY = PeerKey.es256(seed=13)
 @pytest.mark.requirement("DPOP-RS-4", proves="holds")
 @pytest.mark.requirement("DPOP-RS-12", proves="holds")
 @pytest.mark.requirement("RSV-1", proves="holds")
-async def test_a_bound_token_with_a_fresh_proof_runs_the_tool_once() -> None:
+async def test_a_bound_token_with_a_fresh_proof_runs_the_tool_once(site: Site) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         response = await line.send()
     assert response.status_code == 200
     assert response.json()["result"]["structuredContent"] == {"result": "get_balance"}
@@ -43,17 +44,17 @@ async def test_a_bound_token_with_a_fresh_proof_runs_the_tool_once() -> None:
 @pytest.mark.attack("DPR-01")
 @pytest.mark.requirement("DPOP-RS-1", proves="refused")
 @pytest.mark.requirement("DPOP-RS-2", proves="refused")
-async def test_a_token_without_a_proof_is_refused() -> None:
+async def test_a_token_without_a_proof_is_refused(site: Site) -> None:
     bank = Bank()
     headers = [pair for pair in bank.peer.headers() if pair[0] != "dpop"]
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, headers, "invalid_dpop_proof")
 
 
 @pytest.mark.requirement("RSE-8", proves="refused")
 @pytest.mark.attack("DPR-02")
 @pytest.mark.parametrize("second", ["dpop", "DPoP", "joined"])
-async def test_two_proofs_are_refused(second: str) -> None:
+async def test_two_proofs_are_refused(site: Site, second: str) -> None:
     bank = Bank()
     token = bank.peer.token()
     proofs = [bank.peer.proof(token), bank.peer.proof(token)]
@@ -61,14 +62,14 @@ async def test_two_proofs_are_refused(second: str) -> None:
         headers = bank.peer.headers(token, ", ".join(proofs))
     else:
         headers = [*bank.peer.headers(token, proofs[0]), (second, proofs[1])]
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, headers, "invalid_dpop_proof")
 
 
 @pytest.mark.attack("DPR-03")
 @pytest.mark.requirement("DPOP-14", proves="refused")
 @pytest.mark.parametrize("kind", ["missing", "another token", "padded", "SHA-1", "of the header value", "null"])
-async def test_a_proof_that_is_not_for_this_token_is_refused(kind: str) -> None:
+async def test_a_proof_that_is_not_for_this_token_is_refused(site: Site, kind: str) -> None:
     bank = Bank()
     token = bank.peer.token()
     wrong = {
@@ -79,7 +80,7 @@ async def test_a_proof_that_is_not_for_this_token_is_refused(kind: str) -> None:
         "of the header value": ath(f"DPoP {token}"),
         "null": None,
     }[kind]
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, bank.peer.headers(token, bank.peer.proof(token, ath=wrong)), "invalid_dpop_proof")
 
 
@@ -87,36 +88,36 @@ async def test_a_proof_that_is_not_for_this_token_is_refused(kind: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/mcp"), ("DELETE", "/mcp"), ("POST", "/other"), ("GET", "/other")]
 )
-async def test_a_proof_for_post_mcp_opens_nothing_else(method: str, path: str) -> None:
+async def test_a_proof_for_post_mcp_opens_nothing_else(site: Site, method: str, path: str) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, None, "invalid_dpop_proof", method=method, path=path)
 
 
-async def test_another_path_is_not_found_by_those_who_prove_themselves_for_it() -> None:
+async def test_another_path_is_not_found_by_those_who_prove_themselves_for_it(site: Site) -> None:
     bank = Bank()
     token = bank.peer.token()
     headers = bank.peer.headers(token, bank.peer.proof(token, htu="https://mcp.bank.example/other"))
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, headers, None, status=404, path="/other")
 
 
 @pytest.mark.attack("DPR-05")
 @pytest.mark.requirement("DPOP-11", proves="refused")
 @pytest.mark.parametrize("name", ["host", "x-forwarded-host", "forwarded"])
-async def test_a_forged_host_with_a_proof_for_it_is_refused(name: str) -> None:
+async def test_a_forged_host_with_a_proof_for_it_is_refused(site: Site, name: str) -> None:
     bank = Bank()
     token = bank.peer.token()
     value = "host=evil.example" if name == "forwarded" else "evil.example"
     proof = bank.peer.proof(token, htu="https://evil.example/mcp")
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, [*bank.peer.headers(token, proof), (name, value)], "invalid_dpop_proof")
 
 
 @pytest.mark.requirement("DPOP-11", proves="holds")
-async def test_behind_a_proxy_the_configured_url_counts_and_not_the_host() -> None:
+async def test_behind_a_proxy_the_configured_url_counts_and_not_the_host(site: Site) -> None:
     bank = Bank()
-    async with bank.serving(path="/inside/mcp") as line:
+    async with site.serving(bank, path="/inside/mcp") as line:
         response = await line.send([*bank.peer.headers(), ("host", "10.0.0.7:8080")], path="/inside/mcp")
     assert response.status_code == 404  # the MCP application answers: it is not mounted there
     assert len(bank.observer.admissions) == 1
@@ -139,10 +140,10 @@ async def test_behind_a_proxy_the_configured_url_counts_and_not_the_host() -> No
         "",
     ],
 )
-async def test_a_proof_for_a_url_that_only_looks_like_ours_is_refused(htu: str) -> None:
+async def test_a_proof_for_a_url_that_only_looks_like_ours_is_refused(site: Site, htu: str) -> None:
     bank = Bank()
     token = bank.peer.token()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, bank.peer.headers(token, bank.peer.proof(token, htu=htu)), "invalid_dpop_proof")
 
 
@@ -190,11 +191,11 @@ def _p384() -> ec.EllipticCurvePrivateKey:
 @pytest.mark.requirement("DPOP-RS-14", proves="refused")
 @pytest.mark.attack("DPR-13")
 @pytest.mark.parametrize("kind", list(_proofs_with_bad_keys("t")))
-async def test_a_proof_with_another_kind_of_key_or_signature_is_refused(kind: str) -> None:
+async def test_a_proof_with_another_kind_of_key_or_signature_is_refused(site: Site, kind: str) -> None:
     bank = Bank()
     token = bank.peer.token()
     headers = bank.peer.headers(token, _proofs_with_bad_keys(token)[kind])
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, headers, "invalid_dpop_proof")
 
 
@@ -221,10 +222,10 @@ async def test_a_proof_with_another_kind_of_key_or_signature_is_refused(kind: st
     ids=str,
 )
 @pytest.mark.requirement("RSE-6", proves="refused")
-async def test_a_proof_with_a_wrong_claim_is_refused(claims: dict[str, Any]) -> None:
+async def test_a_proof_with_a_wrong_claim_is_refused(site: Site, claims: dict[str, Any]) -> None:
     bank = Bank()
     token = bank.peer.token()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         headers = bank.peer.headers(token, bank.peer.proof(token, **claims))
         await refused(bank, line, headers, "invalid_dpop_proof")
 
@@ -232,50 +233,62 @@ async def test_a_proof_with_a_wrong_claim_is_refused(claims: dict[str, Any]) -> 
 @pytest.mark.attack("DPR-14")
 @pytest.mark.requirement("DPOP-15", proves="refused")
 @pytest.mark.requirement("RSV-11", proves="refused")
-async def test_a_stolen_token_with_the_thiefs_own_key_is_refused() -> None:
+async def test_a_stolen_token_with_the_thiefs_own_key_is_refused(site: Site) -> None:
     bank = Bank()
     token = bank.peer.token()
     thief = Peer(bank.clock, OTHER_KEY)
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, thief.headers(token), "invalid_token")
 
 
 @pytest.mark.attack("DPR-15")
 @pytest.mark.requirement("RSV-11", proves="holds")
 @pytest.mark.requirement("DPOP-15", proves="holds")
-async def test_the_thumbprint_is_ours_whatever_else_the_jwk_says() -> None:
+async def test_the_thumbprint_is_ours_whatever_else_the_jwk_says(site: Site) -> None:
     bank = Bank()
     token = bank.peer.token()
     odd = dict(reversed(AGENT_KEY.jwk(kid="not-the-thumbprint", use="sig", extra="member").items()))
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         headers = bank.peer.headers(token, bank.peer.proof(token, header={"jwk": odd}))
         assert (await line.send(headers)).status_code == 200
 
 
 @pytest.mark.attack("DPR-28")
-@pytest.mark.parametrize("kind", ["100 KiB", "deep", "jti twice", "BOM", "UTF-16", "lone surrogate"])
-async def test_a_proof_that_is_hard_to_read_is_refused_without_a_crash(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["12 KiB", "deep", "jti twice", "BOM", "UTF-16", "lone surrogate"])
+async def test_a_proof_that_is_hard_to_read_is_refused_without_a_crash(site: Site, kind: str) -> None:
     bank = Bank()
     token = bank.peer.token()
     claims = json.loads(_decoded(bank.peer.proof(token).split(".")[1]))
     text = json.dumps(claims)
     header = {"typ": "dpop+jwt", "jwk": AGENT_KEY.jwk()}
     proof = {
-        "100 KiB": lambda: AGENT_KEY.sign({**header, "pad": "x" * 100_000}, claims),
+        "12 KiB": lambda: AGENT_KEY.sign({**header, "pad": "x" * 9_000}, claims),
         "deep": lambda: AGENT_KEY.sign(header, text[:-1] + ',"x":' + "[" * 3000 + "]" * 3000 + "}"),
         "jti twice": lambda: AGENT_KEY.sign(header, text[:-1] + ',"jti":"other"}'),
         "BOM": lambda: AGENT_KEY.sign(header, b"\xef\xbb\xbf" + text.encode()),
         "UTF-16": lambda: AGENT_KEY.sign(header, text.encode("utf-16")),
         "lone surrogate": lambda: AGENT_KEY.sign(header, text[:-1] + ',"x":"\\ud800"}'),
     }[kind]()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, bank.peer.headers(token, proof), "invalid_dpop_proof")
 
 
-@pytest.mark.attack("DPR-29")
-async def test_a_method_override_is_only_a_header() -> None:
+@pytest.mark.attack("DPR-28")
+@pytest.mark.parametrize("name", ["dpop", "authorization"])
+async def test_a_head_of_100_kib_is_not_even_shown_to_the_kit(site: Site, name: str) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    headers = [(key, value + "x" * 100_000 if key == name else value) for key, value in bank.peer.headers()]
+    async with site.serving(bank) as line:
+        response = await line.send(headers)
+        assert response.status_code == 431
+        assert (bank.done, bank.observer.refusals, bank.observer.admissions) == ([], [], [])
+        await still_works(bank, line)
+
+
+@pytest.mark.attack("DPR-29")
+async def test_a_method_override_is_only_a_header(site: Site) -> None:
+    bank = Bank()
+    async with site.serving(bank) as line:
         response = await line.send(bank.peer.headers(x_http_method_override="DELETE"))
     assert response.status_code == 200
     assert bank.done == ["get_balance"]

@@ -12,6 +12,7 @@ from rs_kit.ports import UsedOnce
 from rs_kit.protocol.errors import Unavailable
 from tests.support.guarded_bank import ABSENT, Bank, Peer, rpc, tool_call
 from tests.support.guarded_refusals import refused
+from tests.support.kit_over_http import Site
 from tests.support.peer_keys import PeerKey
 
 OTHER_KEY = PeerKey.es256(seed=13)
@@ -28,10 +29,10 @@ OTHER_KEY = PeerKey.es256(seed=13)
         pytest.param(rpc("tools/list"), marks=pytest.mark.requirement("DPOP-RS-15", proves="refused")),
     ],
 )
-async def test_a_proof_works_once_whatever_the_second_body_is(second_body: dict[str, Any]) -> None:
+async def test_a_proof_works_once_whatever_the_second_body_is(site: Site, second_body: dict[str, Any]) -> None:
     bank = Bank()
     headers = bank.peer.headers()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         assert (await line.send(headers)).status_code == 200
         bank.done.clear()
         for _ in range(3):
@@ -42,20 +43,20 @@ async def test_a_proof_works_once_whatever_the_second_body_is(second_body: dict[
 
 @pytest.mark.requirement("DPOP-RS-11", proves="holds")
 @pytest.mark.requirement("DPOP-RS-15", proves="holds")
-async def test_a_retry_with_a_new_jti_is_another_call() -> None:
+async def test_a_retry_with_a_new_jti_is_another_call(site: Site) -> None:
     bank = Bank()
     token = bank.peer.token()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         for _ in range(2):
             assert (await line.send(bank.peer.headers(token))).status_code == 200
     assert bank.done == ["get_balance"] * 2
 
 
 @pytest.mark.requirement("DPOP-16", proves="holds")
-async def test_the_same_jti_under_another_key_is_another_proof() -> None:
+async def test_the_same_jti_under_another_key_is_another_proof(site: Site) -> None:
     bank = Bank()
     other = Peer(bank.clock, OTHER_KEY)
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         for peer in (bank.peer, other):
             token = peer.token()
             assert (await line.send(peer.headers(token, peer.proof(token, jti="the-same")))).status_code == 200
@@ -63,10 +64,10 @@ async def test_the_same_jti_under_another_key_is_another_proof() -> None:
 
 @pytest.mark.attack("RAC-03")
 @pytest.mark.requirement("DPOP-16", proves="refused")
-async def test_of_fifty_simultaneous_copies_exactly_one_runs() -> None:
+async def test_of_fifty_simultaneous_copies_exactly_one_runs(site: Site) -> None:
     bank = Bank()
     headers = bank.peer.headers()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         responses = await asyncio.gather(*(line.send(headers) for _ in range(50)))
     assert sorted(response.status_code for response in responses) == [200] + [401] * 49
     assert bank.done == ["get_balance"]
@@ -85,9 +86,9 @@ class SurprisingStore:
 @pytest.mark.attack("DPR-10")
 @pytest.mark.requirement("RSE-10", proves="refused")
 @pytest.mark.parametrize("store", [BrokenStore(), SurprisingStore(), MemoryUsedOnce(limit=0)])
-async def test_a_replay_store_that_cannot_answer_is_503_and_never_a_yes(store: UsedOnce) -> None:
+async def test_a_replay_store_that_cannot_answer_is_503_and_never_a_yes(site: Site, store: UsedOnce) -> None:
     bank = Bank(used_once=store)
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         response = await refused(bank, line, None, None, status=503)
     assert response.headers["retry-after"] == "2"
     assert response.json()["error"] == "temporarily_unavailable"
@@ -97,7 +98,7 @@ async def test_a_replay_store_that_cannot_answer_is_503_and_never_a_yes(store: U
 @pytest.mark.attack("DPR-11")
 @pytest.mark.requirement("DPOP-13", proves="refused")
 @pytest.mark.parametrize("kind", ["none", "wrong", "stale", "of another client", "of another server", "too long"])
-async def test_without_our_own_fresh_nonce_a_new_one_is_given_and_works(kind: str) -> None:
+async def test_without_our_own_fresh_nonce_a_new_one_is_given_and_works(site: Site, kind: str) -> None:
     bank = Bank()
     token = bank.peer.token()
     offered = {
@@ -108,7 +109,7 @@ async def test_without_our_own_fresh_nonce_a_new_one_is_given_and_works(kind: st
         "of another server": "eyJub25jZSI6ImZyb20tdGhlLWFzIn0",
         "too long": "A" * 4096,
     }[kind]
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         headers = bank.peer.headers(token, bank.peer.proof(token, nonce=offered))
         response = await refused(bank, line, headers, "use_dpop_nonce")
         nonces = response.headers.get_list("dpop-nonce")
@@ -119,10 +120,10 @@ async def test_without_our_own_fresh_nonce_a_new_one_is_given_and_works(kind: st
 
 @pytest.mark.attack("DPR-12")
 @pytest.mark.requirement("DPOP-13", proves="holds")
-async def test_the_current_and_the_previous_nonce_work_and_the_one_before_does_not() -> None:
+async def test_the_current_and_the_previous_nonce_work_and_the_one_before_does_not(site: Site) -> None:
     bank = Bank()
     token = bank.peer.token()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         statuses = []
         for windows_ago in (0, 1, 2):
             proof = bank.peer.proof(token, nonce=bank.peer.nonce(windows_ago=windows_ago))
@@ -132,10 +133,10 @@ async def test_the_current_and_the_previous_nonce_work_and_the_one_before_does_n
 
 @pytest.mark.requirement("RSE-9", proves="holds")
 @pytest.mark.requirement("DPOP-RS-10", proves="holds")
-async def test_every_answer_brings_the_next_nonce_and_may_not_be_kept() -> None:
+async def test_every_answer_brings_the_next_nonce_and_may_not_be_kept(site: Site) -> None:
     bank = Bank()
     token = bank.peer.token()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         response = await line.send(bank.peer.headers(token))
         nonces = response.headers.get_list("dpop-nonce")
         assert len(nonces) == 1
@@ -147,9 +148,9 @@ async def test_every_answer_brings_the_next_nonce_and_may_not_be_kept() -> None:
 
 
 @pytest.mark.requirement("DPOP-RS-9", proves="holds")
-async def test_the_nonce_of_a_first_challenge_saves_the_round_trip() -> None:
+async def test_the_nonce_of_a_first_challenge_saves_the_round_trip(site: Site) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         first = await refused(bank, line, [], None)
         token = bank.peer.token()
         proof = bank.peer.proof(token, nonce=first.headers["dpop-nonce"])

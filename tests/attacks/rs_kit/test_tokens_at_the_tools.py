@@ -11,6 +11,7 @@ from rs_kit.protocol.tool_policy import ToolPolicy
 from tests.support.fakes import NOW
 from tests.support.guarded_bank import ABSENT, RESOURCE, Bank, Peer, rpc, tool_call
 from tests.support.guarded_refusals import PRM, challenge_of, refused
+from tests.support.kit_over_http import Site
 from tests.support.peer_keys import PeerKey
 
 OTHER_KEY = PeerKey.es256(seed=13)
@@ -18,10 +19,10 @@ OTHER_KEY = PeerKey.es256(seed=13)
 
 @pytest.mark.attack("DPR-16")
 @pytest.mark.requirement("MCP-3", proves="refused")
-async def test_a_token_anywhere_but_in_one_authorization_field_is_refused() -> None:
+async def test_a_token_anywhere_but_in_one_authorization_field_is_refused(site: Site) -> None:
     bank = Bank()
     token = bank.peer.token()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         bare = [("dpop", bank.peer.proof(token)), ("content-type", "application/json")]
         await refused(bank, line, bare, None, status=400, path=f"/mcp?access_token={token}")
         await refused(bank, line, None, None, status=400, path=f"/mcp?access_token={token}")
@@ -34,11 +35,11 @@ async def test_a_token_anywhere_but_in_one_authorization_field_is_refused() -> N
 @pytest.mark.requirement("DPOP-RS-7", proves="refused")
 @pytest.mark.requirement("RSE-2", proves="refused")
 @pytest.mark.parametrize("second", ["DPoP", "Bearer"])
-async def test_two_authorization_fields_are_one_too_many(second: str) -> None:
+async def test_two_authorization_fields_are_one_too_many(site: Site, second: str) -> None:
     bank = Bank()
     token = bank.peer.token()
     headers = [*bank.peer.headers(token), ("authorization", f"{second} {token}")]
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         response = await refused(bank, line, headers, None, status=400)
     assert response.json()["error"] == "invalid_request"
 
@@ -46,9 +47,9 @@ async def test_two_authorization_fields_are_one_too_many(second: str) -> None:
 @pytest.mark.attack("DPR-17")
 @pytest.mark.requirement("DPOP-RS-17", proves="holds")
 @pytest.mark.parametrize("scheme", ["dpop", "DPOP", "dPoP"])
-async def test_the_scheme_has_no_case(scheme: str) -> None:
+async def test_the_scheme_has_no_case(site: Site, scheme: str) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         assert (await line.send(bank.peer.headers(scheme=scheme))).status_code == 200
 
 
@@ -69,11 +70,11 @@ async def test_the_scheme_has_no_case(scheme: str) -> None:
         ("Basic {}", 401),
     ],
 )
-async def test_other_forms_of_credentials_are_refused(value: str, status: int) -> None:
+async def test_other_forms_of_credentials_are_refused(site: Site, value: str, status: int) -> None:
     bank = Bank()
     token = bank.peer.token()
     headers = [pair for pair in bank.peer.headers(token) if pair[0] != "authorization"]
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, [("authorization", value.replace("{}", token)), *headers], None, status=status)
 
 
@@ -108,9 +109,9 @@ ANOTHER_TIME = pytest.mark.requirement("RSV-8", proves="refused")
     ],
     ids=str,
 )
-async def test_a_token_that_is_not_for_here_and_now_is_refused(claims: dict[str, Any]) -> None:
+async def test_a_token_that_is_not_for_here_and_now_is_refused(site: Site, claims: dict[str, Any]) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, bank.peer.headers(bank.peer.token(**claims)), "invalid_token")
 
 
@@ -129,9 +130,9 @@ async def test_a_token_that_is_not_for_here_and_now_is_refused(claims: dict[str,
     ],
     ids=str,
 )
-async def test_a_token_at_the_edge_of_what_is_good_passes(claims: dict[str, Any]) -> None:
+async def test_a_token_at_the_edge_of_what_is_good_passes(site: Site, claims: dict[str, Any]) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         assert (await line.send(bank.peer.headers(bank.peer.token(**claims)))).status_code == 200
 
 
@@ -152,24 +153,24 @@ async def test_a_token_at_the_edge_of_what_is_good_passes(claims: dict[str, Any]
         "oauth-id-jag+jwt",
     ],
 )
-async def test_another_kind_of_jwt_of_the_same_issuer_is_no_access_token(typ: object) -> None:
+async def test_another_kind_of_jwt_of_the_same_issuer_is_no_access_token(site: Site, typ: object) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, bank.peer.headers(bank.peer.token(header={"typ": typ})), "invalid_token")
 
 
 @pytest.mark.requirement("RSV-5", proves="holds")
 @pytest.mark.requirement("AT-8", proves="holds")
 @pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT"])
-async def test_the_type_of_an_access_token_is_compared_as_a_media_type(typ: object) -> None:
+async def test_the_type_of_an_access_token_is_compared_as_a_media_type(site: Site, typ: object) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         assert (await line.send(bank.peer.headers(bank.peer.token(header={"typ": typ})))).status_code == 200
 
 
 @pytest.mark.requirement("AT-10", proves="refused")
 @pytest.mark.parametrize("kind", ["another issuer's key", "unknown kid", "jwk in the header", "none", "cut"])
-async def test_a_token_that_the_issuers_keys_do_not_verify_is_refused(kind: str) -> None:
+async def test_a_token_that_the_issuers_keys_do_not_verify_is_refused(site: Site, kind: str) -> None:
     bank = Bank()
     peer = bank.peer
     token = {
@@ -179,7 +180,7 @@ async def test_a_token_that_the_issuers_keys_do_not_verify_is_refused(kind: str)
         "none": lambda: peer.token(header={"alg": "none"}).rpartition(".")[0] + ".",
         "cut": lambda: peer.token()[:-1],
     }[kind]()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         response = await line.send(bank.peer.headers(token))
         assert (response.status_code, bank.done) in [(401, []), (400, [])]
         assert len(bank.observer.refusals) == 1
@@ -188,9 +189,9 @@ async def test_a_token_that_the_issuers_keys_do_not_verify_is_refused(kind: str)
 @pytest.mark.requirement("MCP-11", proves="refused")
 @pytest.mark.attack("DPR-21")
 @pytest.mark.requirement("RSE-4", proves="refused")
-async def test_a_tool_outside_the_granted_scopes_is_403_with_exactly_what_it_needs() -> None:
+async def test_a_tool_outside_the_granted_scopes_is_403_with_exactly_what_it_needs(site: Site) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         response = await refused(
             bank, line, None, "insufficient_scope", status=403, message=tool_call("transfer", amount=5)
         )
@@ -198,10 +199,10 @@ async def test_a_tool_outside_the_granted_scopes_is_403_with_exactly_what_it_nee
 
 
 @pytest.mark.requirement("RSE-4", proves="holds")
-async def test_with_the_scope_the_tool_runs() -> None:
+async def test_with_the_scope_the_tool_runs(site: Site) -> None:
     bank = Bank()
     headers = bank.peer.headers(bank.peer.token(scope="payments:write"))
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         assert (await line.send(headers, tool_call("transfer", amount=5))).status_code == 200
     assert bank.done == ["transfer 5"]
 
@@ -213,25 +214,25 @@ BROAD = ToolPolicy(
 
 
 @pytest.mark.requirement("MCP-10", proves="holds")
-async def test_a_broad_scope_includes_the_narrow_ones() -> None:
+async def test_a_broad_scope_includes_the_narrow_ones(site: Site) -> None:
     bank = Bank(tools=BROAD)
     headers = bank.peer.headers(bank.peer.token(scope="bank"))
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         assert (await line.send(headers)).status_code == 200
 
 
 @pytest.mark.requirement("MCP-10", proves="refused")
-async def test_a_narrow_scope_does_not_include_the_broad_one() -> None:
+async def test_a_narrow_scope_does_not_include_the_broad_one(site: Site) -> None:
     bank = Bank(tools=BROAD)
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await refused(bank, line, None, "insufficient_scope", status=403, message=tool_call("transfer"))
 
 
 @pytest.mark.requirement("MCP-11", proves="holds")
-async def test_the_scope_of_a_challenge_is_that_of_the_operation() -> None:
+async def test_the_scope_of_a_challenge_is_that_of_the_operation(site: Site) -> None:
     bank = Bank()
     headers = bank.peer.headers(bank.peer.token(scope="mcp:use"))
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         response = await refused(bank, line, headers, "insufficient_scope", status=403)
     assert challenge_of(response)[1]["scope"] == "accounts:read"
 
@@ -245,11 +246,13 @@ async def test_the_scope_of_a_challenge_is_that_of_the_operation() -> None:
         pytest.param(True, "evil.example", 403, marks=pytest.mark.requirement("PRM-9", proves="refused")),
     ],
 )
-async def test_every_challenge_says_where_our_metadata_stands(token: bool, host: str | None, status: int) -> None:
+async def test_every_challenge_says_where_our_metadata_stands(
+    site: Site, token: bool, host: str | None, status: int
+) -> None:
     bank = Bank()
     headers = bank.peer.headers() if token else []
     named = [("host", host), ("x-forwarded-host", host)] if host else []
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         response = await line.send([*headers, *named], tool_call("transfer", amount=5))
     assert response.status_code == status
     assert challenge_of(response)[1]["resource_metadata"] == PRM
@@ -257,9 +260,9 @@ async def test_every_challenge_says_where_our_metadata_stands(token: bool, host:
 
 @pytest.mark.requirement("RSE-1", proves="refused")
 @pytest.mark.requirement("DPOP-RS-3", proves="refused")
-async def test_an_error_is_named_only_to_those_who_showed_a_token() -> None:
+async def test_an_error_is_named_only_to_those_who_showed_a_token(site: Site) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         shown = challenge_of(await line.send(bank.peer.headers(bank.peer.token(exp=NOW - 60))))[1]
         none = challenge_of(await line.send([("dpop", bank.peer.proof(bank.peer.token()))]))[1]
     assert shown["error"] == "invalid_token"
@@ -270,9 +273,9 @@ async def test_an_error_is_named_only_to_those_who_showed_a_token() -> None:
 @pytest.mark.requirement("DPOP-RS-3", proves="holds")
 @pytest.mark.requirement("RSE-1", proves="holds")
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
-async def test_without_credentials_there_is_a_challenge_without_an_error(method: str) -> None:
+async def test_without_credentials_there_is_a_challenge_without_an_error(site: Site, method: str) -> None:
     bank = Bank()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         response = await refused(bank, line, [], None, method=method)
     scheme, parameters = challenge_of(response)
     assert set(parameters) == {"scope", "resource_metadata", "algs"}
@@ -285,11 +288,11 @@ async def test_without_credentials_there_is_a_challenge_without_an_error(method:
 @pytest.mark.parametrize(
     ("algorithm", "alg"), [("ES256", "ES256"), ("PS256", "PS256"), ("Ed25519", "Ed25519"), ("Ed25519", "EdDSA")]
 )
-async def test_every_algorithm_of_the_challenge_is_accepted(algorithm: str, alg: str) -> None:
+async def test_every_algorithm_of_the_challenge_is_accepted(site: Site, algorithm: str, alg: str) -> None:
     bank = Bank()
     peer = Peer(bank.clock, PeerKey.of(algorithm))
     token = peer.token()
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         challenge = challenge_of(await line.send([]))[1]["algs"].split()
         assert alg in challenge
         assert len(set(challenge)) == len(challenge)
@@ -298,8 +301,8 @@ async def test_every_algorithm_of_the_challenge_is_accepted(algorithm: str, alg:
 
 
 @pytest.mark.attack("DPR-23")
-async def test_the_session_of_one_user_is_unknown_to_another() -> None:
-    bank = Bank()
+async def test_the_session_of_one_user_is_unknown_to_another(site: Site) -> None:
+    bank = Bank(legacy_streams=True)
     legacy = "2025-06-18"
     hello = {
         "jsonrpc": "2.0",
@@ -309,7 +312,7 @@ async def test_the_session_of_one_user_is_unknown_to_another() -> None:
     }
     mallory = Peer(bank.clock, OTHER_KEY)
     hers = mallory.token(sub="mallory", client_id="agent-2")
-    async with bank.serving(stateless=False) as line:
+    async with site.serving(bank, stateless=False) as line:
         opened = await line.send(message=hello, version=legacy)
         session = opened.headers["mcp-session-id"]
         for method in ("POST", "GET", "DELETE"):
@@ -333,10 +336,10 @@ def _call(name: str) -> dict[str, Any]:
 
 @pytest.mark.requirement("RSV-8", proves="holds")
 @pytest.mark.requirement("AT-12", proves="refused")
-async def test_a_token_seen_before_still_expires() -> None:
+async def test_a_token_seen_before_still_expires(site: Site) -> None:
     bank = Bank()
     token = bank.peer.token(exp=NOW + 100)
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         assert (await line.send(bank.peer.headers(token))).status_code == 200
         bank.done.clear()
         bank.clock.advance(109)
@@ -347,12 +350,12 @@ async def test_a_token_seen_before_still_expires() -> None:
 
 
 @pytest.mark.requirement("RSV-9", proves="refused")
-async def test_neither_tokens_nor_proofs_reach_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_neither_tokens_nor_proofs_reach_the_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     bank = Bank(observer=LoggingObserver())
     token = bank.peer.token()
     headers = bank.peer.headers(token)
-    async with bank.serving() as line:
+    async with site.serving(bank) as line:
         await line.send(headers)
         await line.send(headers)
         await line.send(bank.peer.headers(token, scheme="Bearer"))

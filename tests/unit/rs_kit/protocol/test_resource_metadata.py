@@ -100,3 +100,11 @@ def test_the_authorization_servers_are_listed() -> None:
 def test_offline_access_is_no_scope_of_a_resource() -> None:
     with pytest.raises(ValueError, match="offline_access"):
         ResourceMetadata(resource=RESOURCE, authorization_servers=(ISSUER,), scopes_supported=("offline_access",))
+
+
+@pytest.mark.requirement("PRM-4", proves="refused")
+@pytest.mark.parametrize("algorithms", [["none"], ["ES256", "none"]])
+def test_a_document_that_offers_unsigned_answers_is_not_made(algorithms: list[str]) -> None:
+    more = {"resource_signing_alg_values_supported": algorithms}
+    with pytest.raises(ValueError, match="none"):
+        ResourceMetadata(resource=RESOURCE, authorization_servers=[ISSUER], more=more)
