@@ -160,7 +160,7 @@ class Place:
 
     async def serve(self, party: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request on a connection, and its answer."""
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError):
             one = await self._read(party, reader)
             self.seen.append(one)
             if (raw := self.wire.get(one.url) or self.wire.get(one.path)) is not None:
