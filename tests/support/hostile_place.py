@@ -207,16 +207,16 @@ def endless(head: str, piece: bytes, *, pause: float) -> Raw:
 
 
 @asynccontextmanager
-async def hostile_place() -> AsyncIterator[Place]:
-    """The three servers, on free ports."""
-    authority, context = _certificates()
+async def hostile_place(context: ssl.SSLContext | None = None) -> AsyncIterator[Place]:
+    """The three servers, on free ports, with this TLS or an ordinary one."""
+    authority, ordinary = certificates()
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
     sockets = {party: socket.create_server(("127.0.0.1", 0)) for party in (BANK, SERVER, STRANGER)}
     addresses = {party: f"https://localhost:{listening.getsockname()[1]}" for party, listening in sockets.items()}
     place = Place(addresses=addresses, trust=trust, peer=_honest(addresses))
     servers = [
-        await asyncio.start_server(_serving(place, party), sock=listening, ssl=context)
+        await asyncio.start_server(_serving(place, party), sock=listening, ssl=context or ordinary)
         for party, listening in sockets.items()
     ]
     try:
@@ -252,7 +252,8 @@ def _honest(addresses: dict[str, str]) -> Peer:
 
 
 @cache
-def _certificates() -> tuple[trustme.CA, ssl.SSLContext]:
+def certificates() -> tuple[trustme.CA, ssl.SSLContext]:
+    """An authority, and the TLS of a server with a certificate of it."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
