@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rs_kit.adapters.issuer_keys import HttpsIssuerKeys as HttpsIssuerKeys
     from rs_kit.adapters.issuer_keys import StaticIssuerKeys as StaticIssuerKeys
     from rs_kit.adapters.observer import LoggingObserver as LoggingObserver
+    from rs_kit.adapters.observer import MetricsObserver as MetricsObserver
+    from rs_kit.adapters.observer import Observers as Observers
     from rs_kit.adapters.used_once_memory import MemoryUsedOnce as MemoryUsedOnce
     from rs_kit.adapters.used_once_sqlite import SqliteUsedOnce as SqliteUsedOnce
     from rs_kit.guard import Guard as Guard
@@ -40,7 +42,9 @@ _HOME = {
     "IssuerKeys": "rs_kit.ports",
     "LoggingObserver": "rs_kit.adapters.observer",
     "MemoryUsedOnce": "rs_kit.adapters.used_once_memory",
+    "MetricsObserver": "rs_kit.adapters.observer",
     "Observer": "rs_kit.ports",
+    "Observers": "rs_kit.adapters.observer",
     "ProtocolError": "rs_kit.protocol.errors",
     "Refusal": "rs_kit.ports",
     "RsKit": "rs_kit.adapters.asgi",

@@ -1,15 +1,22 @@
-"""The Observer port on standard logging."""
+"""The Observer port: standard logging, counters for Prometheus, and several observers as one."""
 
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import Final
 
-from rs_kit.ports import AuthorizedCall, Refusal
-from rs_kit.protocol.errors import MissingToken, Unavailable, UseDpopNonce
+from rs_kit.ports import AuthorizedCall, Observer, Refusal
+from rs_kit.protocol.errors import MissingToken, ProofOutOfTime, Unavailable, UseDpopNonce
 
 _EXPECTED: Final = (MissingToken, UseDpopNonce)  # steps of the protocol, not incidents
 _LOGGED_LENGTH: Final = 200
+_OFFSETS: Final = (-300, -60, -30, -10, -5, -2, -1, 0, 1, 2, 5, 10, 30, 60)  # seconds; upper bounds
+_REASONS_KEPT: Final = 256  # reasons are sentences of ours, and few; what cannot be bounded is not counted by name
+_FARTHEST: Final = 86_400  # seconds: one clock that is years off must not drown the sum of all others
 
 
 def _shown(value: str | None) -> str | None:
@@ -65,3 +72,95 @@ class LoggingObserver:
         self._logger.log(
             level, "call refused: %s (%s)", facts["error"] or "no credentials", facts["detail"], extra=facts
         )
+
+
+class MetricsObserver:
+    """Counts decisions: admissions, refusals by their private reason, and how far the clocks of agents are off.
+
+    `exposition` gives them in Prometheus' text format, without a client library. It tells why calls are refused, so it
+    belongs on an address that only the operator reaches. Each process counts its own.
+    """
+
+    __slots__ = ("_admitted", "_offset_sum", "_offsets", "_refused")
+
+    def __init__(self) -> None:
+        self._admitted = 0
+        self._refused: Counter[tuple[str, str]] = Counter()
+        self._offsets = [0] * (len(_OFFSETS) + 1)
+        self._offset_sum = 0
+
+    def admitted(self, call: AuthorizedCall) -> None:
+        """Count it."""
+        self._admitted += 1
+        self._clock_was_off(call.iat_offset)
+
+    def refused(self, refusal: Refusal) -> None:
+        """Count it by its reason."""
+        error = refusal.error
+        reason = (error.error or "no_credentials", _shown(error.detail) or "")
+        if reason not in self._refused and len(self._refused) >= _REASONS_KEPT:
+            reason = (reason[0], "other")
+        self._refused[reason] += 1
+        if isinstance(error, ProofOutOfTime):
+            self._clock_was_off(error.iat_offset)
+
+    def exposition(self) -> str:
+        """Everything that was counted, in text format 0.0.4 (`text/plain; version=0.0.4`)."""
+        return "\n".join((*self._calls(), *self._clocks(), ""))
+
+    def _clock_was_off(self, seconds: int) -> None:
+        self._offsets[bisect_left(_OFFSETS, seconds)] += 1
+        self._offset_sum += max(-_FARTHEST, min(_FARTHEST, seconds))
+
+    def _calls(self) -> Iterator[str]:
+        yield "# HELP rs_kit_calls_admitted_total Calls that passed every check."
+        yield "# TYPE rs_kit_calls_admitted_total counter"
+        yield f"rs_kit_calls_admitted_total {self._admitted}"
+        yield "# HELP rs_kit_calls_refused_total Calls that the kit answered itself, by error code and private reason."
+        yield "# TYPE rs_kit_calls_refused_total counter"
+        for (error, reason), count in sorted(self._refused.items()):
+            yield f'rs_kit_calls_refused_total{{error="{error}",reason="{_label(reason)}"}} {count}'
+
+    def _clocks(self) -> Iterator[str]:
+        name = "rs_kit_dpop_iat_offset_seconds"
+        yield f"# HELP {name} By how much the iat of proofs was ahead of this clock; negative: behind."
+        yield f"# TYPE {name} histogram"
+        *bounded, total = accumulate(self._offsets)
+        for bound, count in zip(_OFFSETS, bounded, strict=True):
+            yield f'{name}_bucket{{le="{bound}"}} {count}'
+        yield f'{name}_bucket{{le="+Inf"}} {total}'
+        yield f"{name}_sum {self._offset_sum}"
+        yield f"{name}_count {total}"
+
+
+class Observers:
+    """Several observers as one: `Observers(LoggingObserver(), MetricsObserver())`, told in this order."""
+
+    __slots__ = ("_observers",)
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def admitted(self, call: AuthorizedCall) -> None:
+        """Tell each; one that fails stops the call."""
+        for observer in self._observers:
+            observer.admitted(call)
+
+    def refused(self, refusal: Refusal) -> None:
+        """Tell each, whichever of them fails.
+
+        Raises:
+            ExceptionGroup: what those raised that failed.
+        """
+        failures: list[Exception] = []
+        for observer in self._observers:
+            try:
+                observer.refused(refusal)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others must be told
+                failures.append(error)
+        if failures:
+            raise ExceptionGroup("observers failed", failures)
+
+
+def _label(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
