@@ -56,26 +56,29 @@ class Tracing:
         """Tell where their browser came back to."""
         self._tell(Step(number=next(self._numbers), asked=f"the browser came back to {self._blanking.url(url)}"))
 
-    def exchanged(self, request: httpx2.Request, response: httpx2.Response, body: bytes | None) -> None:
-        """Tell of one exchange."""
-        asked = f"{request.method} {self._blanking.url(str(request.url))}"
-        sent = self._blanking.request(_pairs(request.headers), request.content)
-        came = self._blanking.answer(_pairs(response.headers), body, of_form=is_form(dict(_pairs(request.headers))))
+    def exchanged(self, sent: httpx2.Request, response: httpx2.Response, body: bytes | None) -> None:
+        """Tell of one exchange; `sent` is the request as it was sent, and `body` None when it was not read."""
+        headers = _pairs(sent.headers)
+        asked, request = self._asked(sent), self._blanking.request(headers, sent.content)
+        came = self._blanking.answer(_pairs(response.headers), body, of_form=is_form(dict(headers)))
         self._tell(
             Step(
                 number=next(self._numbers),
                 asked=asked,
-                request=tuple(sent),
+                request=tuple(request),
                 status=response.status_code,
                 answer=tuple(came),
             )
         )
 
-    def failed(self, request: httpx2.Request, error: Exception) -> None:
+    def failed(self, sent: httpx2.Request, error: Exception) -> None:
         """Tell of one that brought no answer."""
-        asked = f"{request.method} {self._blanking.url(str(request.url))}: {type(error).__name__}"
-        sent = self._blanking.request(_pairs(request.headers), request.content)
-        self._tell(Step(number=next(self._numbers), asked=asked, request=tuple(sent)))
+        lines = self._blanking.request(_pairs(sent.headers), sent.content)
+        asked = f"{self._asked(sent)}: {type(error).__name__}"
+        self._tell(Step(number=next(self._numbers), asked=asked, request=tuple(lines)))
+
+    def _asked(self, sent: httpx2.Request) -> str:
+        return f"{sent.method} {self._blanking.url(str(sent.url))}"
 
 
 class _Transport(httpx2.AsyncBaseTransport):
@@ -85,11 +88,12 @@ class _Transport(httpx2.AsyncBaseTransport):
 
     @override
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        await request.aread()
+        # a copy: what proves something may have left the request before the answer is there
+        sent = httpx2.Request(request.method, request.url, headers=request.headers, content=await request.aread())
         try:
             response = await self._inner.handle_async_request(request)
         except httpx2.TransportError as error:
-            self._tracing.failed(request, error)
+            self._tracing.failed(sent, error)
             raise
         shown: bytes | None = None
         readable = (
@@ -99,7 +103,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             ahead = _Ahead(response.stream)
             shown = await ahead.read()
             response.stream = ahead
-        self._tracing.exchanged(request, response, shown)
+        self._tracing.exchanged(sent, response, shown)
         return response
 
     @override

@@ -16,7 +16,9 @@ import httpx2
 
 from fapi_as.agent.auth import AgentAuth, Authorize
 from fapi_as.agent.browser import open_page
+from fapi_as.agent.challenge import chosen
 from fapi_as.agent.errors import AgentError, BrowserNeeded
+from fapi_as.agent.exchange import plain
 from fapi_as.agent.file_store import FileTokenStore
 from fapi_as.agent.loopback import Loopback
 from fapi_as.agent.settings import AgentSettings, GrantType, Identity
@@ -28,7 +30,7 @@ Result = TypeVar("Result")
 Tell = Callable[[Step], None]
 
 _CALL_SECONDS: Final = 60.0  # for a tool to answer; a person's sign-in has its own limit
-_SIGN_IN_FIRST: Final = "nobody has allowed this yet: sign in with `fapi-as agent login`, or give --sign-in"
+_SIGN_IN_FIRST: Final = "a person has to allow this first: sign in with `fapi-as agent login`, or give --sign-in"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +93,31 @@ async def called(who: Mapping[str, Any], tool: str, arguments: Mapping[str, Any]
 
     profile = read_profile(who)
     async with _session(profile, manner) as session:
+        refusals: list[str] = []
+        session.http.event_hooks["response"].append(_noting(refusals))
         transport = streamable_http_client(profile.resource, http_client=session.http)
-        async with Client(transport, read_timeout_seconds=None if manner.sign_in else _CALL_SECONDS) as client:
-            result = await client.call_tool(tool, dict(arguments))
+        try:
+            async with Client(transport, read_timeout_seconds=None if manner.sign_in else _CALL_SECONDS) as client:
+                result = await client.call_tool(tool, dict(arguments))
+        except Exception as error:
+            if refusals and not any(isinstance(leaf, AgentError) for leaf in _leaves(error)):
+                raise click.ClickException(refusals[-1]) from None  # the SDK says only that there was one
+            raise
     document: dict[str, Any] = result.model_dump(mode="json", by_alias=True, exclude_none=True)
     return document
+
+
+def _noting(refusals: list[str]) -> Callable[[httpx2.Response], Coroutine[Any, Any, None]]:
+    """Keep the newest answer of the MCP server, if it is a refusal."""
+
+    async def note(response: httpx2.Response) -> None:
+        refusals.clear()
+        if response.is_error:
+            challenge = chosen(tuple(response.headers.get_list("www-authenticate")))
+            said = f" {plain(challenge.error)}" if challenge is not None and challenge.error is not None else ""
+            refusals.append(f"{response.url.netloc.decode()} refused the call with {response.status_code}{said}")
+
+    return note
 
 
 @asynccontextmanager
