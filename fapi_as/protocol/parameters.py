@@ -53,12 +53,12 @@ def parse(encoded: bytes) -> Parameters:
     """
     if encoded.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise InvalidRequest("byte order mark")
-    if b";" in encoded or b"\x00" in encoded:
-        # a raw semicolon separates pairs for some parsers and not for others
-        raise InvalidRequest("ambiguous separator")
+    if b"\x00" in encoded:
+        raise InvalidRequest("NUL in the form")
     try:
         pairs = parse_qsl(
             encoded.decode("ascii"),
+            separator="&",  # and no other: a semicolon is data, however it is written
             keep_blank_values=True,
             encoding="utf-8",
             errors="strict",

@@ -236,9 +236,12 @@ _Unseal = Callable[[str, StoredSigningKey], jws.SigningKey]
 def _public_members(key: StoredSigningKey) -> dict[str, str]:
     """Read and written anew: whatever lies in the table, only public members of keys that verify get out (JOSE-30)."""
     try:
-        return jwk.parse_public(key.public_jwk).to_jwk()
+        members = jwk.parse_public(key.public_jwk).to_jwk()
     except InvalidJwk as error:
         raise UnusableSealingKey(f"signing key {key.kid} must not be published: {error.detail}") from None
+    if members.get("kid") != key.kid:  # FAPI2-JWKS-3: the table keeps its own apart, so none is published twice
+        raise UnusableSealingKey(f"signing key {key.kid} must not be published: its kid is another or missing")
+    return members
 
 
 def _turning_points(keys: Iterable[StoredSigningKey]) -> Iterator[int]:
