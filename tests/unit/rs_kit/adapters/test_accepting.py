@@ -1,0 +1,106 @@
+"""Accepting: one after the other, everybody in the end, and nobody lost when the listener stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+import time
+
+import pytest
+import trustme
+
+from rs_kit.adapters.hypercorn_accepting import Acceptor
+
+MANY = 40
+
+
+class OutOfDescriptors(socket.socket):
+    """A listening socket of a process that has no file descriptor left for a while."""
+
+    failures = 2
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+def bound(kind: type[socket.socket] = socket.socket) -> socket.socket:
+    made = kind(socket.AF_INET, socket.SOCK_STREAM)
+    made.bind(("127.0.0.1", 0))
+    made.settimeout(0)
+    return made
+
+
+class Greeter:
+    """Says hello on every connection and notes when."""
+
+    def __init__(self) -> None:
+        self.moments: list[float] = []
+
+    def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.moments.append(time.monotonic())
+        writer.write(b"hello")
+        writer.close()
+
+
+async def greeting(port: int, context: ssl.SSLContext | None = None) -> bytes:
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=context, server_hostname="localhost" if context else None
+    )
+    with contextlib.closing(writer):
+        return await reader.read()
+
+
+async def test_everybody_who_connects_at_once_is_let_in() -> None:
+    listening = bound()
+    acceptor = Acceptor(listening, Greeter(), context=None, handshake_seconds=5.0)
+    acceptor.start(MANY)
+    said = await asyncio.gather(*(greeting(listening.getsockname()[1]) for _ in range(MANY)))
+    acceptor.close()
+    assert said == [b"hello"] * MANY
+
+
+@pytest.mark.attack("HTT-16")
+async def test_handshakes_begin_one_after_the_other() -> None:
+    authority, server, client = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client)
+    listening, greeter = bound(), Greeter()
+    acceptor = Acceptor(listening, greeter, context=server, handshake_seconds=5.0)
+    acceptor.start(MANY)
+    began = time.monotonic()
+    said = await asyncio.gather(*(greeting(listening.getsockname()[1], client) for _ in range(MANY)))
+    acceptor.close()
+    assert said == [b"hello"] * MANY
+    assert max(greeter.moments) - began >= (MANY - 1) * 0.001
+
+
+async def test_without_descriptors_nobody_is_lost_and_nothing_spins() -> None:
+    listening = bound(OutOfDescriptors)
+    acceptor = Acceptor(listening, Greeter(), context=None, handshake_seconds=5.0)
+    acceptor.start(MANY)
+    used, began = time.process_time(), time.monotonic()
+    said = await greeting(listening.getsockname()[1])
+    acceptor.close()
+    assert said == b"hello"
+    assert time.monotonic() - began >= 1.9
+    assert time.process_time() - used < 1.0
+
+
+async def test_who_waits_when_the_listener_stops_is_let_in_and_later_ones_are_refused() -> None:
+    listening = bound()
+    acceptor = Acceptor(listening, Greeter(), context=None, handshake_seconds=5.0)
+    acceptor.start(MANY)
+    port = listening.getsockname()[1]
+    with socket.create_connection(("127.0.0.1", port)) as waiting:  # accepted by the kernel, not by us
+        acceptor.close()
+        waiting.settimeout(0)
+        said = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(waiting, 64), 5.0)
+    assert said == b"hello"
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
