@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
+_UNCHANGING: Final = frozenset({str, int, float, bool, type(None)})
 _REFUSAL: Final = "what was verified cannot be changed; dict(...) gives a copy"
 
 
@@ -34,7 +35,11 @@ class FrozenObject(dict[str, object]):
 
 def frozen(members: Mapping[str, object]) -> FrozenObject:
     """The same object with everything in it frozen, too; arrays become tuples."""
-    return FrozenObject({name: _frozen(value) for name, value in members.items()})
+    whole = FrozenObject(members)
+    for name, value in members.items():
+        if value.__class__ not in _UNCHANGING:
+            dict.__setitem__(whole, name, _frozen(value))
+    return whole
 
 
 def thawed(members: Mapping[str, object]) -> dict[str, Any]:
