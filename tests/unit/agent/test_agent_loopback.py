@@ -1,0 +1,204 @@
+"""Where a person's browser comes back to: one answer, from a browser that went there, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+
+from fapi_as.agent import InsecureAddress, Misconfigured
+from fapi_as.agent.browser import open_page
+from fapi_as.agent.loopback import Loopback, NobodyCameBack
+
+REGISTERED = "http://127.0.0.1/callback"
+ANSWER = "?code=c-1&state=s-1&iss=https%3A%2F%2Fas.example"
+NAVIGATION = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+
+
+@pytest.fixture
+async def loopback() -> AsyncIterator[Loopback]:
+    place = Loopback(REGISTERED)
+    async with place.listening():
+        yield place
+
+
+async def sent(place: Loopback, request: bytes) -> tuple[str, str]:
+    """Head and body of what comes back."""
+    parts = urlsplit(place.redirect_uri)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(request)
+    reply = (await reader.read()).decode()
+    writer.close()
+    head, _, body = reply.partition("\r\n\r\n")
+    return head, body
+
+
+async def visit(
+    place: Loopback, target: str, *lines: str, method: str = "GET", host: str | None = None
+) -> tuple[str, str]:
+    authority = host or urlsplit(place.redirect_uri).netloc
+    return await sent(
+        place, "\r\n".join([f"{method} {target} HTTP/1.1", f"Host: {authority}", *lines, "", ""]).encode()
+    )
+
+
+async def waiting(place: Loopback) -> asyncio.Task[str]:
+    task = asyncio.create_task(place.answer())
+    await asyncio.sleep(0)
+    return task
+
+
+@pytest.mark.requirement("FAPI2-CL-4", proves="holds")
+@pytest.mark.parametrize("lines", [(), NAVIGATION])
+async def test_the_browser_that_comes_back_is_taken_and_shown_a_plain_page(
+    loopback: Loopback, lines: tuple[str, ...]
+) -> None:
+    answer = await waiting(loopback)
+
+    head, body = await visit(loopback, f"/callback{ANSWER}", *lines)
+
+    assert await answer == loopback.redirect_uri + ANSWER
+    assert head.startswith("HTTP/1.1 200 OK\r\n")
+    assert "You can close this page." in body
+    for header in ("Cache-Control: no-store", "Referrer-Policy: no-referrer", "default-src 'none'"):
+        assert header in head
+    assert "c-1" not in head + body
+    assert "s-1" not in head + body
+
+
+BAD = {
+    "another path": ("/other" + ANSWER, (), {}),
+    "a longer path": ("/callback/more" + ANSWER, (), {}),
+    "no query": ("/callback", (), {}),
+    "an empty query": ("/callback?", (), {}),
+    "an absolute target": ("http://127.0.0.1/callback" + ANSWER, (), {}),
+    "a POST": ("/callback" + ANSWER, (), {"method": "POST"}),
+    "a HEAD": ("/callback" + ANSWER, (), {"method": "HEAD"}),
+    "another name for this machine": ("/callback" + ANSWER, (), {"host": "localhost"}),
+    "a name that was bound to this machine": ("/callback" + ANSWER, (), {"host": "evil.example:8400"}),
+    "two hosts": ("/callback" + ANSWER, ("Host: evil.example",), {}),
+    "an image of a page": ("/callback" + ANSWER, ("Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"), {}),
+    "a script of a page": ("/callback" + ANSWER, ("Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"), {}),
+    "a frame of a page": ("/callback" + ANSWER, ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"), {}),
+    "a guess of where the person will go": ("/callback" + ANSWER, ("Sec-Purpose: prefetch;prerender",), {}),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+async def test_what_no_person_was_led_to_is_refused_and_the_true_answer_still_counts(
+    loopback: Loopback, what: str
+) -> None:
+    answer = await waiting(loopback)
+    target, lines, more = BAD[what]
+
+    head, _ = await visit(loopback, target, *lines, **more)
+
+    assert head.split()[1] in {"400", "403", "404", "405"}
+    assert not answer.done()
+    await visit(loopback, f"/callback{ANSWER}", *NAVIGATION)
+    assert await answer == loopback.redirect_uri + ANSWER
+
+
+@pytest.mark.parametrize("request_", [b"\x16\x03\x01\r\n\r\n", b"GET /callback?x\r\n\r\n", b"G" * 40_000, b"\r\n\r\n"])
+async def test_bytes_that_are_no_request_end_nothing(loopback: Loopback, request_: bytes) -> None:
+    answer = await waiting(loopback)
+    try:
+        head, _ = await sent(loopback, request_)
+    except ConnectionError:
+        head = ""
+    assert head == "" or head.startswith("HTTP/1.1 400")
+    assert not answer.done()
+    await visit(loopback, f"/callback{ANSWER}")
+    assert (await answer).endswith(ANSWER)
+
+
+async def test_silent_visitors_do_not_keep_the_person_out(loopback: Loopback) -> None:
+    parts = urlsplit(loopback.redirect_uri)
+    silent = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(10)]
+    answer = await waiting(loopback)
+    await visit(loopback, f"/callback{ANSWER}")
+    assert (await answer).endswith(ANSWER)
+    for _, writer in silent:
+        writer.close()
+
+
+async def test_there_is_one_answer_and_none_before_it_is_asked_for(loopback: Loopback) -> None:
+    early, _ = await visit(loopback, f"/callback{ANSWER}&early")
+    assert early.startswith("HTTP/1.1 410")
+    answer = await waiting(loopback)
+    await visit(loopback, f"/callback{ANSWER}")
+    late, page = await visit(loopback, "/callback?code=another")
+    assert late.startswith("HTTP/1.1 410")
+    assert "This sign-in has ended" in page
+    assert await answer == loopback.redirect_uri + ANSWER
+
+
+@pytest.mark.requirement("FAPI2-CL-4", proves="refused")
+@pytest.mark.parametrize(
+    "query", ["?next=https://evil.example", "?redirect_uri=//evil.example&code=1", "?error=x&url=/"]
+)
+async def test_nothing_in_the_address_leads_the_browser_on(loopback: Loopback, query: str) -> None:
+    answer = await waiting(loopback)
+    head, body = await visit(loopback, f"/callback{query}")
+    assert head.split()[1] == "200"
+    assert "location" not in head.lower()
+    assert "evil.example" not in head + body
+    assert "href" not in body
+    await answer
+
+
+async def test_who_never_comes_back_is_given_up_and_may_be_asked_again(loopback: Loopback) -> None:
+    with pytest.raises(NobodyCameBack, match="within 0 minutes"):
+        await loopback.answer(timedelta(0))
+    answer = await waiting(loopback)
+    await visit(loopback, f"/callback{ANSWER}")
+    assert (await answer).endswith(ANSWER)
+
+
+async def test_nobody_answers_before_and_after_and_each_run_has_a_port_of_its_own() -> None:
+    place, other = Loopback(REGISTERED), Loopback(REGISTERED)
+    assert place.redirect_uri != other.redirect_uri
+    with pytest.raises(ConnectionRefusedError):
+        await visit(place, "/callback")
+    async with place.listening():
+        assert (await visit(place, "/callback"))[0].startswith("HTTP/1.1 404")
+    with pytest.raises(ConnectionRefusedError):
+        await visit(place, "/callback")
+    async with other.listening():
+        pass
+
+
+async def test_a_port_that_must_be_that_one_is_taken_or_refused(loopback: Loopback) -> None:
+    with pytest.raises(Misconfigured, match="cannot be taken"):
+        Loopback(loopback.redirect_uri)
+
+
+@pytest.mark.parametrize(
+    "registered",
+    [
+        "http://localhost/callback",  # a name can be another machine: RFC 8252 §8.3
+        "http://127.0.0.2/callback",
+        "http://0.0.0.0/callback",
+        "https://127.0.0.1/callback",
+        "http://127.0.0.1",
+        "http://127.0.0.1/callback?x=1",
+        "http://agent.example/callback",
+    ],
+)
+def test_an_address_that_is_not_this_machine_alone_is_refused(registered: str) -> None:
+    with pytest.raises((Misconfigured, InsecureAddress)):
+        Loopback(registered)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://as.example/", "file:///etc/passwd", "javascript:alert(1)", "-version", 'https://a"b/']
+)
+def test_no_browser_is_sent_to_what_is_no_page_of_a_server(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    with pytest.raises(InsecureAddress):
+        open_page(url)
+    assert opened == []

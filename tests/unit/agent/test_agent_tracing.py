@@ -1,0 +1,162 @@
+"""What a trace shows: every exchange, and nothing that would let its reader do what the agent may."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+
+from fapi_as.agent import AgentAuth
+from fapi_as.agent.blanking import Blanking
+from fapi_as.agent.steps import Request
+from fapi_as.agent.tracing import Step, Tracing
+from tests.support.agent_peer import RESOURCE, Peer, form, settings
+
+
+class Stream(httpx2.AsyncByteStream):
+    def __init__(self, *chunks: bytes) -> None:
+        self.chunks = chunks
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self.chunks:
+            yield chunk
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Echo(httpx2.AsyncBaseTransport):
+    """The peer, and a resource that repeats the headers of its caller."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.sent: list[str] = []
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        headers = tuple((name.lower(), value) for name, value in request.headers.items())
+        body = await request.aread()
+        self.sent += [value for name, value in headers if name in {"authorization", "dpop"}]
+        if str(request.url) == RESOURCE:
+            good = dict(headers).get("authorization", "").removeprefix("DPoP ") in self.peer.issued
+            challenge = {} if good else {"www-authenticate": self.peer.challenge}
+            return httpx2.Response(200 if good else 401, headers=challenge, json=dict(headers))
+        answer = self.peer.answer(Request(method=request.method, url=str(request.url), headers=headers, body=body))
+        return httpx2.Response(answer.status, headers=list(answer.headers), content=answer.body)
+
+
+async def test_a_whole_flow_is_told_in_order_and_gives_nothing_away() -> None:
+    peer, steps = Peer(server_nonce="nonce-of-the-server"), list[Step]()
+    tracing, echo = Tracing(steps.append), Echo(peer)
+
+    async def authorize(url: str) -> str:
+        tracing.visited(url)
+        came_back = peer.callback(url).url
+        tracing.came_back(came_back)
+        return came_back
+
+    async with httpx2.AsyncClient(transport=tracing.transport(echo)) as back_channel:
+        auth = AgentAuth(settings(), back_channel=back_channel, authorize=authorize)
+        async with httpx2.AsyncClient(transport=tracing.transport(echo), auth=auth) as client:
+            response = await client.post(RESOURCE, json={"jsonrpc": "2.0"})
+
+    assert response.status_code == 200
+    assert response.json()["authorization"].startswith("DPoP opaque-")  # the caller gets what the trace hides
+    assert [step.number for step in steps] == list(range(1, len(steps) + 1))
+    asked = [step.asked.partition("?")[0].replace("https://", "") for step in steps]
+    assert asked == [
+        "POST bank.example/mcp",
+        "GET bank.example/.well-known/oauth-protected-resource/mcp",
+        "GET as.example/.well-known/oauth-authorization-server",
+        "POST as.example/par",
+        "POST as.example/par",
+        "the browser is sent to as.example/authorize",
+        "the browser came back to agent.example/callback",
+        "POST as.example/token",
+        "POST bank.example/mcp",
+    ]
+    told = json.dumps([[step.asked, step.request, step.answer] for step in steps])
+    assert "nonce-of-the-server" in told
+    assert "authorization: DPoP ***" in told
+    for secret in secrets_of(auth, peer, echo):
+        assert secret
+        assert secret not in told, secret
+
+
+def secrets_of(auth: AgentAuth, peer: Peer, echo: Echo) -> set[str]:
+    """Everything that went over the wire and would let somebody do something."""
+    tokens = auth.agent.tokens
+    assert tokens is not None
+    assert tokens.refresh_token is not None
+    ((request_uri, pushed),) = peer.pushed.items()
+    found = {tokens.access_token.reveal(), tokens.refresh_token.reveal(), request_uri, pushed["state"]}
+    for sent in (form(request) for request in peer.seen if request.body):
+        found |= {sent["client_assertion"], sent["client_assertion"].rpartition(".")[2]}
+        found |= {sent["code_verifier"]} if "code_verifier" in sent else set()
+    return found | set(echo.sent) | {value.rpartition(".")[2] for value in echo.sent if value.count(".") == 2}
+
+
+@pytest.mark.parametrize("name", ["password", "client_secret", "token", "assertion", "subject_token", "something_new"])
+def test_a_parameter_or_member_without_a_name_here_is_blanked(name: str) -> None:
+    blanking = Blanking()
+    posted = (("content-type", "application/x-www-form-urlencoded"),)
+    assert blanking.request(posted, f"{name}=s3cret-value".encode())[1:] == [f"  {name}=***"]
+    answer = blanking.answer((), json.dumps({name: "s3cret-other", "nested": {"a": 1}}).encode(), of_form=True)
+    assert answer == [json.dumps({name: "***", "nested": "***"})]
+    assert "s3cret" not in blanking.url(f"https://as.example/x?{name}=s3cret-third")
+
+
+@pytest.mark.parametrize("header", ["cookie", "x-api-key", "proxy-authorization", "set-cookie"])
+def test_a_header_without_a_name_here_is_not_shown(header: str) -> None:
+    pair = ((header, "s3cret-value"),)
+    assert Blanking().request(pair, b"") == []
+    assert Blanking().answer(pair, b"", of_form=False) == []
+
+
+@pytest.mark.parametrize("body", [b"not JSON s3cret", b'["s3cret"]', b'{"a": "s3cret", "a": 1}'])
+def test_a_token_answer_that_cannot_be_read_is_blanked_whole(body: bytes) -> None:
+    (line,) = Blanking().answer((), body, of_form=True)
+    assert line == "*** (no JSON object)"
+
+
+def test_a_proof_that_is_none_is_blanked_whole() -> None:
+    assert Blanking().request((("dpop", "no.proof.at-all"),), b"") == ["dpop: ***"]
+
+
+def test_a_long_body_is_cut() -> None:
+    (line,) = Blanking().answer((), b"a" * 5000, of_form=False)
+    assert line == "a" * 4000 + " ... (5000 characters)"
+
+
+async def test_a_body_that_is_larger_than_what_is_shown_reaches_its_reader_whole_and_a_stream_is_not_read() -> None:
+    big, events = Stream(b"x" * 60_000, b"y" * 60_000, b"z"), Stream(b"data: 1\n\n")
+
+    class Two(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            if request.url.path == "/events":
+                return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=events)
+            return httpx2.Response(200, stream=big)
+
+    steps: list[Step] = []
+    async with httpx2.AsyncClient(transport=Tracing(steps.append).transport(Two())) as client:
+        assert (await client.get("https://bank.example/big")).content == b"x" * 60_000 + b"y" * 60_000 + b"z"
+        assert (await client.get("https://bank.example/events")).text == "data: 1\n\n"
+    assert big.closed
+    assert events.closed
+    assert "data" not in json.dumps(steps[1].answer)
+
+
+async def test_an_exchange_without_an_answer_is_told_too() -> None:
+    class Dead(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            raise httpx2.ConnectError("no route")
+
+    steps: list[Step] = []
+    async with httpx2.AsyncClient(transport=Tracing(steps.append).transport(Dead())) as client:
+        with pytest.raises(httpx2.ConnectError):
+            await client.get("https://bank.example/?access_token=s3cret-value")
+    (step,) = steps
+    assert step.status is None
+    assert step.asked == "GET https://bank.example/?access_token=***: ConnectError"
