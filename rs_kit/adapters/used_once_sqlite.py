@@ -27,25 +27,31 @@ _SWEPT_AT_ONCE: Final = (
     128  # four times as many as came: what traffic left behind is caught up with, a little at a time
 )
 
-_TABLES: Final = {"used_once", "horizon"}
+_SLOT_SECONDS: Final = 4  # what ended within the same four seconds is forgotten together
+_FORGOTTEN_KEPT: Final = 4096  # slots: more than four hours of traffic, and of a clock that was wrong
+_TABLES: Final = {"used_once", "forgotten"}
 _SCHEMA: Final = (
     "CREATE TABLE used_once (digest BLOB PRIMARY KEY, ends_at INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE INDEX used_once_by_end ON used_once (ends_at)",
-    "CREATE TABLE horizon (forgotten_until INTEGER NOT NULL) STRICT",
-    "INSERT INTO horizon VALUES (-1)",
+    "CREATE TABLE forgotten (slot INTEGER PRIMARY KEY) STRICT",
+    "INSERT INTO forgotten VALUES (-1)",
     f"PRAGMA user_version = {_FORMAT}",
 )
 # One statement decides, and exactly one of any number of workers inserts. A clock that stepped back (R13) must not let
-# in again what was already forgotten.
+# in again what was already forgotten, nor keep all others out; what is older than the oldest slot was forgotten, too.
 _TAKE: Final = (
-    "INSERT INTO used_once (digest, ends_at) SELECT ?1, ?2 WHERE ?2 > (SELECT forgotten_until FROM horizon)"
+    "INSERT INTO used_once (digest, ends_at) SELECT ?1, ?2"
+    " WHERE ?3 NOT IN (SELECT slot FROM forgotten) AND ?3 > (SELECT min(slot) FROM forgotten)"
     " ON CONFLICT (digest) DO NOTHING"
 )
 _FORGET: Final = (
     "DELETE FROM used_once WHERE digest IN"
     " (SELECT digest FROM used_once WHERE ends_at < ? ORDER BY ends_at LIMIT ?) RETURNING ends_at"
 )
-_REMEMBER_HORIZON: Final = "UPDATE horizon SET forgotten_until = max(forgotten_until, ?)"
+_REMEMBER: Final = "INSERT INTO forgotten VALUES (?) ON CONFLICT DO NOTHING"
+_RAISE_FLOOR: Final = (
+    "DELETE FROM forgotten WHERE slot < (SELECT slot FROM forgotten ORDER BY slot DESC LIMIT 1 OFFSET ?)"
+)
 
 _logger: Final = logging.getLogger("rs_kit.used_once")
 
@@ -125,15 +131,18 @@ def _note(sweep: asyncio.Future[bool]) -> None:
 
 
 def _insert(key: bytes, until: int, transaction: Transaction) -> bool:
-    return transaction.execute(_TAKE, (key, until)).rowcount == 1
+    return transaction.execute(_TAKE, (key, until, until // _SLOT_SECONDS)).rowcount == 1
 
 
 def _forget(now: int, transaction: Transaction) -> bool:
-    """Remove some entries that ended before `now`; an entry counts until its last second is over."""
-    ends = [end for (end,) in transaction.execute(_FORGET, (now, _SWEPT_AT_ONCE)).fetchall()]
-    if ends:
-        transaction.execute(_REMEMBER_HORIZON, (max(ends),))
-    return bool(ends)
+    """Remove some entries of slots that ended before `now`; an entry counts until its last second is over."""
+    begun = now // _SLOT_SECONDS * _SLOT_SECONDS
+    slots = {end // _SLOT_SECONDS for (end,) in transaction.execute(_FORGET, (begun, _SWEPT_AT_ONCE)).fetchall()}
+    for slot in slots:
+        transaction.execute(_REMEMBER, (slot,))
+    if slots:
+        transaction.execute(_RAISE_FLOOR, (_FORGOTTEN_KEPT,))
+    return bool(slots)
 
 
 def _connected(file: Path) -> sqlite3.Connection:

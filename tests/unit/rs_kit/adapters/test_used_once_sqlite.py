@@ -82,18 +82,11 @@ async def test_what_ended_goes_a_little_at_a_time_and_what_counts_stays(path: Pa
     assert rows(path) == 974  # the last second of the first 900 is not over
     left = 974
     for number in range(8):
-        assert all(await take(store, *numbered(32, b"then %d" % number), until=NOW + 122, now=NOW + 61))
+        assert all(await take(store, *numbered(32, b"then %d" % number), until=NOW + 125, now=NOW + 64))
         assert left - 128 <= rows(path) - 32
         left = rows(path)
     assert left == 74 + 8 * 32
-    assert await take(store, *numbered(10, b"long"), until=NOW + 300, now=NOW + 61) == [False] * 10
-
-
-async def test_a_clock_that_steps_back_lets_no_forgotten_proof_in_and_every_new_one(store: SqliteUsedOnce) -> None:
-    await take(store, *numbered(32))
-    await take(store, *numbered(64, b"ahead"), until=NOW + 3_660, now=NOW + 3_600)
-    assert await take(store, *numbered(32)) == [False] * 32
-    assert await take(store, b"newer", until=NOW + 61, now=NOW + 1) == [True]
+    assert await take(store, *numbered(10, b"long"), until=NOW + 300, now=NOW + 64) == [False] * 10
 
 
 async def fill(store: SqliteUsedOnce, taken: list[bytes]) -> None:
@@ -119,7 +112,7 @@ async def test_a_full_store_refuses_keeps_what_it_holds_and_serves_on_once_somet
         answers: list[bool] = []
         for number in range(1000):
             with contextlib.suppress(Unavailable):
-                answers += await take(store, *numbered(50, b"after %d" % number), until=NOW + 121, now=NOW + 61)
+                answers += await take(store, *numbered(50, b"after %d" % number), until=NOW + 125, now=NOW + 64)
             if len(answers) > len(taken) * 0.9:
                 break
         assert len(answers) > len(taken) * 0.9
