@@ -25,6 +25,8 @@ _TARGETS: Final[Mapping[str, str | None]] = MappingProxyType(
         "completion/complete": None,
     }
 )
+# 2026-07-28 has no such methods, and a server without a policy for them has none either
+_OF_SESSIONS: Final = frozenset({"resources/subscribe", "resources/unsubscribe"})
 # what reads no data and changes none: the base scopes are enough
 _HARMLESS: Final = frozenset(
     {
@@ -88,7 +90,7 @@ def target_of(method: str, params: Mapping[str, object]) -> str | None:
         InvalidRequest: it must name a target, and does not as a string.
     """
     member = _TARGETS.get(method)
-    if member is None:
+    if member is None or (method in _OF_SESSIONS and member not in params):
         return None
     value = params.get(member)
     if not isinstance(value, str) or not 0 < len(value) <= NAME_LIMIT:
@@ -172,7 +174,7 @@ class ToolPolicy:
 
         Raises:
             InsufficientScope: a tool or method that is known to MCP and has no policy here.
-            UnknownMethod: a method outside the closed table.
+            UnknownMethod: a method outside the closed table, or one that went with sessions and has no policy here.
         """
         if message.method == "tools/call":
             scopes = self._tools.get(message.target or "")
@@ -182,7 +184,7 @@ class ToolPolicy:
                 scopes = self._base
         if scopes is not None:
             return scopes
-        if message.method in _TARGETS:
+        if message.method in _TARGETS and message.method not in _OF_SESSIONS:
             raise InsufficientScope("nothing here may be called without a policy", scope=())
         raise UnknownMethod("no such method")
 

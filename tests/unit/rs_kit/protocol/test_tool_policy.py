@@ -121,7 +121,7 @@ def test_a_tool_that_is_not_listed_is_refused_whatever_the_token(tool: str) -> N
 
 @pytest.mark.parametrize(
     "method",
-    ["prompts/get", "resources/subscribe", "completion/complete", "subscriptions/listen"],
+    ["prompts/get", "completion/complete", "subscriptions/listen"],
 )
 def test_a_method_that_reads_data_needs_a_policy(method: str) -> None:
     with pytest.raises(InsufficientScope):
@@ -136,6 +136,18 @@ def test_a_method_that_reads_data_needs_a_policy(method: str) -> None:
 def test_a_method_outside_the_table_is_unknown(method: str) -> None:
     with pytest.raises(UnknownMethod):
         POLICY.check(parse_message(body(method)), frozenset({"mcp:use"}))
+
+
+@pytest.mark.parametrize("method", ["resources/subscribe", "resources/unsubscribe"])
+@pytest.mark.parametrize("params", [{}, {"uri": "x"}], ids=["names nothing", "names a uri"])
+@pytest.mark.requirement("MCP-9", proves="refused")
+def test_a_method_that_went_with_sessions_is_unknown_where_no_policy_names_it(
+    method: str, params: dict[str, str]
+) -> None:
+    message = parse_message(body(method, params=params))
+    with pytest.raises(UnknownMethod):
+        POLICY.check(message, frozenset({"mcp:use"}))
+    ToolPolicy(tools={}, methods={method: ["docs:watch"]}).check(message, frozenset({"docs:watch"}))
 
 
 @pytest.mark.parametrize("scope", ["accounts", "everything"])
