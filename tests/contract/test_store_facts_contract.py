@@ -155,6 +155,17 @@ async def test_room_follows_the_order_of_attempts_whatever_the_clock_says(harnes
     assert not await won(harness, attempt, at=NOW + 900)
 
 
+async def test_attempts_in_one_bucket_make_and_take_no_room_in_another(harness: Harness) -> None:
+    alice, bob = (Attempt(bucket=bucket, limit=2, window_seconds=900) for bucket in (b"alice", b"bob"))
+    for _ in range(2):
+        assert await won(harness, bob, at=NOW - 2000)
+        assert await won(harness, alice)
+    assert await won(harness, bob)
+    assert await won(harness, bob)
+    assert not await won(harness, bob)
+    assert not await won(harness, alice)
+
+
 async def test_a_success_forgets_the_attempts_of_its_bucket(harness: Harness) -> None:
     attempt = Attempt(bucket=b"alice", limit=1, window_seconds=900)
     assert await won(harness, attempt)

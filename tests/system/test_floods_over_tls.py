@@ -70,6 +70,7 @@ def _late(taken: list[float]) -> float:
     return quantiles(taken, n=100)[PERCENT - 1]
 
 
+@pytest.mark.attack("EXH-02")  # the order of the checks: test_what_a_refusal_costs; p99 over a long run: LOAD=full
 async def test_a_flood_of_wrong_signatures_is_cheap_and_hardly_noticed(server: AuthorizationServer) -> None:
     async with server.http() as http:
         client = server.client(http)

@@ -60,7 +60,7 @@ class Janitor:
         Raises:
             StorageUnavailable: the store cannot be written now; what was deleted stays deleted.
         """
-        if not await self._run(partial(_lead, holder, now, now + lease_seconds)):
+        if not await self._run(partial(_lead, holder, now, lease_seconds)):
             return None
         before = await self._run(partial(_horizon, now)) - _GRACE_SECONDS
         swept = 0
@@ -72,15 +72,16 @@ class Janitor:
         return swept
 
 
-def _lead(holder: str, now: int, until: int, transaction: Transaction) -> int:
-    return transaction.execute(_lease_text(), (_CHORE, holder, until, now)).rowcount
+def _lead(holder: str, now: int, seconds: int, transaction: Transaction) -> int:
+    # what is further ahead than any lease of this time was taken by a clock that ran ahead, perhaps by one who is gone
+    return transaction.execute(_lease_text(), (_CHORE, holder, now + seconds, now, now + 2 * seconds)).rowcount
 
 
 def _horizon(now: int, transaction: Transaction) -> int:
     """Move the horizon towards now, and give it."""
     row = transaction.execute(_until_text(), (_HORIZON,)).fetchone()
     horizon = now if row is None else min(now, int(row[0]) + _STRIDE_SECONDS)
-    transaction.execute(_lease_text(), (_HORIZON, _HORIZON, horizon, now))
+    transaction.execute(_lease_text(), (_HORIZON, _HORIZON, horizon, now, now))  # nobody else holds it
     return horizon
 
 
@@ -115,6 +116,10 @@ def _lease_text() -> str:
     taken = row.on_conflict_do_update(
         index_elements=[lease.c.chore],
         set_={"holder": row.excluded.holder, "until": row.excluded.until},
-        where=or_(lease.c.holder == row.excluded.holder, lease.c.until < bindparam("now")),
+        where=or_(
+            lease.c.holder == row.excluded.holder,
+            lease.c.until < bindparam("now"),
+            lease.c.until > bindparam("implausible"),
+        ),
     )
-    return text_of(taken, *names, "now")
+    return text_of(taken, *names, "now", "implausible")

@@ -83,7 +83,7 @@ class Authorization(SQLModel, table=True):
 
 
 class Tried(SQLModel, table=True):
-    """One counted attempt; numbered in its bucket, so that the one `limit` attempts before the next is found at once."""
+    """One counted attempt; numbered in its bucket, so that the one `limit` attempts before is found at once."""
 
     __table_args__: ClassVar[Any] = (Index("tried_delete_after", "delete_after"), _CLUSTERED)
     tenant: str = _text(primary_key=True)

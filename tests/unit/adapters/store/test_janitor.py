@@ -61,6 +61,15 @@ async def test_one_worker_leads_until_its_lease_ends(database: Database) -> None
     assert await janitor.sweep("first", NOW + 182) is None
 
 
+async def test_who_led_while_the_clock_was_an_hour_ahead_and_is_gone_leads_no_longer(database: Database) -> None:
+    janitor = database.janitor
+    assert await janitor.sweep("gone", NOW + 3600, lease_seconds=120) == 0
+    assert await janitor.sweep("second", NOW, lease_seconds=120) == 0
+    assert await janitor.sweep("third", NOW + 60, lease_seconds=120) is None  # that lease is one of this time
+    assert await janitor.sweep("second", NOW - 120, lease_seconds=120) == 0
+    assert await janitor.sweep("third", NOW - 120, lease_seconds=120) is None
+
+
 async def _takes(database: Database, now: int, until: int) -> bool:
     refusal = Refuse(error=InvalidRequest("replayed"))
     take = TakeOnce(namespace="assertion", digest=b"a" * 32, until=until)
