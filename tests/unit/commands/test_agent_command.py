@@ -1,0 +1,161 @@
+"""Who the agent of `fapi-as agent` is: options before the file, and a sentence for all that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from fapi_as.agent.settings import GrantType
+from fapi_as.commands.agent_profile import read_profile
+from fapi_as.commands.group import cli
+from tests.support.peer_keys import PeerKey
+
+NOTHING = dict.fromkeys(
+    ("config", "resource", "issuer", "client_id", "key", "kid", "ca", "scope", "grant_type", "redirect_uri", "store")
+)
+FILE = """
+resource = "https://mcp.example/mcp"
+issuer = "https://as.example"
+client_id = "agent"
+key = "keys/agent.pem"
+scope = "accounts:read openid"
+store = "tokens"
+"""
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with a key, in which nothing else is configured."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    (tmp_path / "keys").mkdir()
+    key = tmp_path / "keys" / "agent.pem"
+    key.touch(0o600)
+    key.write_bytes(PeerKey.es256().private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return tmp_path
+
+
+@pytest.fixture
+def configured(desk: Path) -> Path:
+    (desk / "fapi-agent.toml").write_text(FILE, encoding="utf-8")
+    return desk
+
+
+def refused(*arguments: str, stdin: str | None = None) -> str:
+    done = CliRunner().invoke(cli, ["agent", *arguments], input=stdin, prog_name="fapi-as")
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_the_file_says_who_the_agent_is_with_paths_that_are_relative_to_it(
+    configured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    profile = read_profile({**NOTHING, "config": configured / "fapi-agent.toml"})
+    assert (profile.resource, profile.issuer, profile.client_id) == (
+        "https://mcp.example/mcp",
+        "https://as.example",
+        "agent",
+    )
+    assert profile.scope == ("accounts:read", "openid")
+    assert profile.grant_type is GrantType.AUTHORIZATION_CODE
+    assert profile.redirect_uri == "http://127.0.0.1/callback"
+    assert profile.store == configured / "tokens"
+    assert profile.key.alg == "ES256"
+
+
+def test_an_option_goes_before_the_file_and_is_enough_without_one(desk: Path) -> None:
+    given = {"resource": "https://other.example/mcp", "issuer": "https://as.example", "client_id": "me"}
+    options = {**NOTHING, **given, "key": Path("keys/agent.pem"), "kid": "one", "grant_type": "client_credentials"}
+    for text in ("", FILE):
+        if text:
+            (desk / "fapi-agent.toml").write_text(text, encoding="utf-8")
+        profile = read_profile(options)
+        assert profile.resource == "https://other.example/mcp"
+        assert profile.grant_type is GrantType.CLIENT_CREDENTIALS
+        assert profile.key.kid == "one"
+        assert profile.store == (Path("tokens") if text else desk / "home/.local/state/fapi-as/agent")
+
+
+def test_the_state_directory_of_the_desktop_is_where_tokens_are_kept(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(desk / "state"))
+    given = {
+        "resource": "https://m.example/",
+        "issuer": "https://a.example",
+        "client_id": "me",
+        "key": "keys/agent.pem",
+    }
+    assert read_profile({**NOTHING, **given}).store == desk / "state/fapi-as/agent"
+
+
+def test_who_is_nobody_is_told_what_to_give(desk: Path) -> None:
+    sentence = refused("token")
+    assert "--resource, --issuer, --client-id, --key" in sentence
+    assert "--key" in refused(
+        "token", "--resource", "https://m.example", "--issuer", "https://a.example", "--client-id", "a"
+    )
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda text: text + 'scpoe = "a"\n', "scpoe is no member"),
+        (lambda text: text + "kid = 7\n", "kid is no string"),
+        (lambda text: text + 'grant_type = "password"\n', "grant_type is authorization_code or client_credentials"),
+        (lambda text: text + "= 1\n", "fapi-agent.toml: "),
+        (lambda text: text.replace("keys/agent.pem", "keys/none.pem"), "keys/none.pem: No such file or directory"),
+        (lambda text: text + 'ca = "none.pem"\n', "none.pem: no certificates of authorities"),
+        (lambda text: text + 'ca = "keys/agent.pem"\n', "no certificates of authorities"),
+        (lambda text: text.replace("https://mcp", "http://mcp"), "not an https address"),
+        (lambda text: text.replace("https://as.example", "https://as.example/?x=1"), "the issuer has a query"),
+        (lambda text: text.replace("openid", "*"), "a wildcard is no scope"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_with_what_is_wrong(
+    configured: Path, harm: Callable[[str], str], said: str
+) -> None:
+    (configured / "fapi-agent.toml").write_text(harm(FILE), encoding="utf-8")
+    assert said in refused("token")
+
+
+def test_a_file_that_is_named_and_not_there_is_missed(desk: Path) -> None:
+    assert "other.toml: No such file or directory" in refused("token", "--config", "other.toml")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_private_key_that_others_can_reach_is_refused(configured: Path, mode: int) -> None:
+    (configured / "keys" / "agent.pem").chmod(mode)
+    assert "chmod 600" in refused("login")
+
+
+@pytest.mark.parametrize("content", [b"", b"no key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+def test_what_is_no_private_key_is_refused_and_not_shown(configured: Path, content: bytes) -> None:
+    (configured / "keys" / "agent.pem").write_bytes(content)
+    sentence = refused("login")
+    assert "no private key that the agent can use" in sentence
+    assert "AAAA" not in sentence
+
+
+@pytest.mark.parametrize("arguments", ["[]", "7", "{", "", '{"a": 1} x'])
+@pytest.mark.parametrize("command", ["call", "trace"])
+def test_arguments_that_are_no_object_are_refused_before_anything_is_sent(
+    configured: Path, command: str, arguments: str
+) -> None:
+    assert "no JSON object" in refused(command, "get_balance", arguments)
+    assert "no JSON object" in refused(command, "get_balance", "-", stdin=arguments)
+
+
+def test_nobody_who_signed_in_nowhere_gets_a_token(configured: Path) -> None:
+    assert "sign in with `fapi-as agent login`" in refused("token")
+    assert not list((configured / "tokens").glob("*.json"))
