@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +26,41 @@ OTHER_KEY = PeerKey.es256(seed=13)
 MINUTES = 60
 
 
+@pytest.fixture
+async def shared(tmp_path: Path) -> AsyncIterator[Callable[[], SqliteUsedOnce]]:
+    """Opens the replay store of one host once more, as each of its workers does."""
+    async with contextlib.AsyncExitStack() as opened:
+
+        def another() -> SqliteUsedOnce:
+            store = SqliteUsedOnce(tmp_path / "used-once.db")
+            opened.push_async_callback(store.aclose)
+            return store
+
+        yield another
+
+
 @pytest.mark.attack("DPR-07")
 async def test_a_proof_that_one_worker_took_is_taken_at_the_others_and_after_a_restart(
-    site: Site, tmp_path: Path
+    site: Site, shared: Callable[[], SqliteUsedOnce]
 ) -> None:
-    shared = tmp_path / "used-once.db"
-    first, second = (Bank(used_once=SqliteUsedOnce(shared)) for _ in range(2))
+    first, second = (Bank(used_once=shared()) for _ in range(2))
     headers = first.peer.headers()
     async with site.serving(first) as here, site.serving(second) as there:
         assert (await here.send(headers)).status_code == 200
         first.done.clear()
         await refused(first, here, headers, "invalid_dpop_proof")
         await refused(second, there, headers, "invalid_dpop_proof")
-    started_again = Bank(used_once=SqliteUsedOnce(shared))
+    started_again = Bank(used_once=shared())
     started_again.clock.advance(59)
     async with site.serving(started_again) as line:
         await refused(started_again, line, headers, "invalid_dpop_proof")
 
 
 @pytest.mark.attack("DPR-07")
-async def test_of_fifty_copies_sent_to_two_workers_at_once_exactly_one_runs(site: Site, tmp_path: Path) -> None:
-    shared = tmp_path / "used-once.db"
-    banks = [Bank(used_once=SqliteUsedOnce(shared)) for _ in range(2)]
+async def test_of_fifty_copies_sent_to_two_workers_at_once_exactly_one_runs(
+    site: Site, shared: Callable[[], SqliteUsedOnce]
+) -> None:
+    banks = [Bank(used_once=shared()) for _ in range(2)]
     headers = banks[0].peer.headers()
     async with site.serving(banks[0]) as here, site.serving(banks[1]) as there:
         sent = [line.send(headers) for line in (here, there) for _ in range(25)]
@@ -57,9 +70,10 @@ async def test_of_fifty_copies_sent_to_two_workers_at_once_exactly_one_runs(site
 
 
 @pytest.mark.attack("DPR-10")
-async def test_a_replay_store_whose_file_went_away_is_503_and_runs_nothing(site: Site, tmp_path: Path) -> None:
-    shared = tmp_path / "used-once.db"
-    bank = Bank(used_once=SqliteUsedOnce(shared))
+async def test_a_replay_store_whose_file_went_away_is_503_and_runs_nothing(
+    site: Site, shared: Callable[[], SqliteUsedOnce], tmp_path: Path
+) -> None:
+    bank = Bank(used_once=shared())
     async with site.serving(bank) as line:
         assert (await line.send()).status_code == 200
         bank.done.clear()
