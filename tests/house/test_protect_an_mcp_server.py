@@ -121,7 +121,7 @@ def test_the_listener_is_called_as_it_can_be(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_resource_can_be_registered_as_it_is_shown_with_every_scope_of_the_tools() -> None:
     resource = parse_resource(json.loads(block("After: ten more lines", language="json")), version=1)
-    assert resource.uri == RESOURCE
+    assert resource.resource == RESOURCE
     assert set(re.findall(r'\["([a-z:]+)"\]', AFTER)) == set(resource.scopes)
 
 
