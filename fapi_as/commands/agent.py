@@ -122,12 +122,15 @@ def trace(*, tool: str, arguments: str, sign_in: bool, no_browser: bool, as_json
     steps: list[Step] = []
     tell: Callable[[Step], None] = steps.append if as_json else _print_step
     manner = Manner(sign_in=sign_in, browser=not no_browser, tell=tell)
+    result: dict[str, Any] | None = None
     try:
         result = run(called(who, tool, _members(arguments), manner))
-    finally:
+    finally:  # what led to a failure is what a trace is for
         if as_json:
-            print_json([_step(step) for step in steps])
-    if not as_json:
+            print_json({"steps": [_step(step) for step in steps], "result": result})
+    if as_json:
+        _end(result)
+    else:
         click.echo()
         _print_result(result, as_json=False)
 
@@ -155,15 +158,18 @@ def _shown(tokens: TokenSet) -> dict[str, object]:
 
 
 def _print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
-    failed = bool(result.get("isError"))
     if as_json:
         print_json(dict(result))
     else:
         for block in result.get("content", []):
             text = block["text"] if block.get("type") == "text" else json.dumps(block)
             for line in str(text).splitlines():
-                click.echo(visible(line), err=failed)
-    if failed:
+                click.echo(visible(line), err=bool(result.get("isError")))
+    _end(result)
+
+
+def _end(result: Mapping[str, Any]) -> None:
+    if result.get("isError"):
         raise click.exceptions.Exit(1)
 
 

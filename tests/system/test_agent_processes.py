@@ -111,7 +111,9 @@ def test_a_trace_shows_each_exchange_and_blanks_what_is_secret(place: Desk) -> N
     for secret in (kept["access_token"], kept["refresh_token"], kept["access_token"].rpartition(".")[2], asked):
         assert secret
         assert secret not in shown
-    steps = place.document("trace", "get_balance", CHECKING, *store)
+    document = place.document("trace", "get_balance", CHECKING, *store)
+    assert document["result"]["isError"] is False
+    steps = document["steps"]
     assert [step["number"] for step in steps] == list(range(1, len(steps) + 1))
     assert {step["status"] for step in steps} <= {200, 401}
 

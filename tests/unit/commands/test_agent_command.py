@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,3 +160,13 @@ def test_arguments_that_are_no_object_are_refused_before_anything_is_sent(
 def test_nobody_who_signed_in_nowhere_gets_a_token(configured: Path) -> None:
     assert "sign in with `fapi-as agent login`" in refused("token")
     assert not list((configured / "tokens").glob("*.json"))
+
+
+def test_a_trace_that_fails_shows_how_far_it_came(configured: Path) -> None:
+    (configured / "fapi-agent.toml").write_text(FILE.replace("mcp.example", "localhost:1"), encoding="utf-8")
+    done = CliRunner().invoke(cli, ["agent", "trace", "get_balance", "--json"], prog_name="fapi-as")
+    assert done.exit_code == 1
+    document = json.loads(done.stdout)
+    assert document["result"] is None
+    assert [step["asked"] for step in document["steps"]] == ["POST https://localhost:1/mcp: ConnectError"]
+    assert done.stderr == "Error: localhost:1 did not answer: ConnectError\n"
