@@ -15,6 +15,7 @@ from fapi_as.adapters.store.tables import REVISION
 from fapi_as.ports import Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.decisions import Decision
+from fapi_as.protocol.effects import Record
 from fapi_as.protocol.errors import StorageUnavailable
 from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import DECISION_DEADLINE
@@ -54,8 +55,10 @@ class SqliteStore:
             raise StorageUnavailable(f"write: {error.detail}") from error
 
     def _settle(self, decision: Decision, stamp: Stamp, transaction: Transaction) -> Decision:
-        # a process that was stopped meanwhile decided on a time that is over, as if nothing had expired since
-        if self._clock is not None and self._clock.now() - stamp.at > _DEADLINE:
+        # a process that was stopped meanwhile decided on a time that is over, as if nothing had expired since; evidence
+        # alone stays true however late it comes, and the counts of a minute come when that is over
+        decides = any(not isinstance(effect, Record) for effect in decision.effects)
+        if decides and self._clock is not None and self._clock.now() - stamp.at > _DEADLINE:
             raise StorageUnavailable("write: the decision was held too long")
         return self._effects.settle(transaction, decision, stamp)
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from fapi_as.kernel.refusals import write_counts
+from fapi_as.protocol.audit_events import Stamp
+from fapi_as.protocol.errors import InvalidClient
 from tests.support.estate import Estate, Worker
 from tests.support.fapi_client import Refused
 from tests.support.house import PASSWORD
@@ -64,3 +67,18 @@ async def test_half_a_minute_is_the_longest_that_a_decision_waits(estate: Estate
         with pytest.raises(Refused) as raised:
             await client.client_credentials()
         assert raised.value.status == 503
+
+
+@pytest.mark.attack("EXH-11")
+async def test_the_counts_of_a_minute_are_written_when_it_is_over_and_after_an_hour_without_a_store(
+    estate: Estate,
+) -> None:
+    context = estate.worker().contexts[""]
+    for late in (61, 3600):
+        begun = estate.clock.now()
+        stamp = Stamp(at=begun, correlation_id="c", endpoint="/token", source="192.0.2.1")
+        for _ in range(105):
+            context.refusals.spend(InvalidClient("no assertion"), stamp)
+        await write_counts(context, estate.clock.advance(late))
+        written = estate.operators().audit_tail(1)[0]
+        assert (written.fact.detail, written.stamp.at) == ("5 times: no assertion", begun)
