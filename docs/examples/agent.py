@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from fapi_as.agent import AgentAuth, AgentError, AgentSettings, Identity
+from fapi_as.agent import AgentAuth, AgentError, AgentSettings, Identity, trust
 from fapi_as.agent.auth import Authorize
 from rs_kit.protocol.jws import SigningKey
 
@@ -103,8 +103,8 @@ async def _main(options: argparse.Namespace) -> None:
         redirect_uri=REDIRECT_URI,
     )
     settings = AgentSettings(resource=options.resource, identities=(identity,), scope=tuple(options.scope.split()))
-    trust = ssl.create_default_context(cafile=options.ca)
-    async with session(settings, trust=trust, authorize=authorize_here) as opened:
+    tls = trust(options.ca)
+    async with session(settings, trust=tls, authorize=authorize_here) as opened:
         print(await opened.call_tool(options.tool, json.loads(options.arguments)))
 
 

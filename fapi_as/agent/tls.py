@@ -9,7 +9,7 @@ from typing import Final
 _SUITES: Final = "ECDHE+AESGCM"  # the four that RFC 9325 §4.2 recommends for TLS 1.2
 
 
-def trust(authority: Path | None = None) -> ssl.SSLContext:
+def trust(authority: Path | str | None = None) -> ssl.SSLContext:
     """What an agent's HTTP clients take as `verify` (FAPI 2.0 §5.2.2).
 
     Args:

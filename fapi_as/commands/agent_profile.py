@@ -14,6 +14,8 @@ import click
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fapi_as.agent.settings import GrantType
+from fapi_as.agent.tls import trust
+from fapi_as.agent.tls import trust
 from rs_kit.protocol.errors import InvalidJwk
 from rs_kit.protocol.jws import SigningKey
 
@@ -37,7 +39,7 @@ class Profile:
     grant_type: GrantType
     redirect_uri: str
     store: Path
-    trust: ssl.SSLContext
+    tls: ssl.SSLContext
 
 
 def read_profile(who: Mapping[str, Any]) -> Profile:
@@ -62,7 +64,7 @@ def read_profile(who: Mapping[str, Any]) -> Profile:
         grant_type=_grant_type(values.get("grant_type", GrantType.AUTHORIZATION_CODE.value)),
         redirect_uri=values.get("redirect_uri", _REDIRECT_URI),
         store=Path(values.get("store", _default_store())),
-        trust=_trust(values.get("ca")),
+        tls=_trust(values.get("ca")),
     )
 
 
@@ -109,7 +111,7 @@ def _key(path: Path, kid: str | None) -> SigningKey:
 
 def _trust(authorities: Path | str | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=authorities)
+        return trust(authorities)
     except OSError as error:  # ssl.SSLError is one
         raise click.ClickException(f"{authorities}: no certificates of authorities: {error.strerror}") from None
 
