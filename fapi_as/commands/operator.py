@@ -35,15 +35,17 @@ class Desk:
 def desk(config: Path) -> Iterator[Desk]:
     """Open the registrations of the default tenant; every refusal inside becomes a sentence and exit code 1.
 
-    A database that does not exist yet is created: an operator may register before the first start.
+    A database that is not there is not made: it may be the one that was lost, and nobody would notice (STO-07).
     """
-    from fapi_as.adapters.store import Operators, migrate
+    from fapi_as.adapters.store import Operators, UnusableDatabase
     from fapi_as.settings import DEFAULT_TENANT, load
 
     with refusals():
         settings = load(config, os.environ)
-        if not settings.database.path.exists():
-            migrate(settings.database.url)
+        path = settings.database.path
+        if not path.exists():
+            sentence = f"the database {path} does not exist; fapi-as init --only-database makes an empty one"
+            raise UnusableDatabase(sentence)
         operators = Operators.open(settings.database.url, DEFAULT_TENANT)
         yield Desk(settings=settings, operators=operators, stamp=operator_stamp())
 

@@ -71,25 +71,50 @@ private_key_file = "{private_key}"
     "--only-certificates", is_flag=True, help="With --dev: write or renew the certificates and touch nothing else."
 )
 @click.option(
+    "--only-database",
+    is_flag=True,
+    help="Make the empty database that the configuration names; one that is there stays.",
+)
+@click.option(
     "--issuer", default=_DEFAULT_ISSUER, show_default=True, help="The issuer; its port is the one to listen on."
 )
 @CONFIG
-def init(*, dev: bool, only_certificates: bool, issuer: str, config: Path) -> None:
-    """Write a commented configuration and a sealing key.
+def init(*, dev: bool, only_certificates: bool, only_database: bool, issuer: str, config: Path) -> None:
+    """Write a commented configuration and a sealing key, and make an empty database.
 
     Nothing that exists is overwritten. With --dev the certificates of a laptop are written, too; they are good for
-    90 days, and `init --dev --only-certificates` renews them in their last two weeks.
+    90 days, and `init --dev --only-certificates` renews them in their last two weeks. When the configuration names
+    another database later, `init --only-database` makes it: no other command takes a lost one for a new one.
     """
     if only_certificates and not dev:
         raise click.UsageError("--only-certificates needs --dev")
+    if only_database:
+        if dev:
+            raise click.UsageError("--only-database stands alone")
+        with refusals():
+            _make_database(config)
+        return
     if only_certificates:
         with refusals():
             _write_certificates(config.parent / _CERTIFICATES)
         return
     with refusals():
         _write_configuration(config, issuer, dev=dev)
+        _make_database(config)
         if dev:
             _write_certificates(config.parent / _CERTIFICATES)
+
+
+def _make_database(config: Path) -> None:
+    from fapi_as.adapters.store import migrate
+    from fapi_as.settings import load
+
+    database = load(config, os.environ).database
+    if database.path.exists():
+        click.echo(f"kept: {database.path}")
+        return
+    migrate(database.url)
+    click.echo(f"written: {database.path}")
 
 
 def _write_configuration(config: Path, issuer: str, *, dev: bool) -> None:

@@ -122,6 +122,7 @@ def register(directory: Path, *, clients: int = 1, database: Path | None = None)
     assert done.code == 0, done.err
     if database is not None:
         commands.change('#url = "sqlite:///fapi-as.db"', f'url = "sqlite:///{database}"')
+        assert commands.run("init", "--only-database").code == 0
     resource = {
         "resource": RESOURCE,
         "resource_name": "Bank tools",

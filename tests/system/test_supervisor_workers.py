@@ -171,6 +171,26 @@ def test_workers_that_end_again_and_again_end_the_server_with_1(tmp_path: Path) 
         assert descendants(server.process.pid) == []
 
 
+def test_while_one_worker_serves_another_that_cannot_start_does_not_end_the_server(tmp_path: Path) -> None:
+    (tmp_path / "healthy").touch()
+    command = supervised("tests.support.tiny_application:exit_at_start", str(tmp_path), workers=2)
+    with running(command, tmp_path) as server:
+        (tmp_path / "healthy").unlink()  # a file that only the start reads, as a sealing key
+        killed, left = server.workers()
+        os.kill(killed, signal.SIGKILL)
+        wait_until(
+            lambda: server.errors.count("ended with code 9") > 6, 60, "more failures than a server without workers"
+        )
+        assert pid_of_a_worker(server) == left
+        (tmp_path / "healthy").touch()
+        wait_until(lambda: count(server, "started") == 3, 60, "a start that goes well again")
+        (tmp_path / "healthy").unlink()
+        for pid in server.workers():
+            os.kill(pid, signal.SIGKILL)
+        assert server.wait(60) == 1
+        assert "ended one after the other, the last with code 9" in server.errors
+
+
 def test_an_application_that_cannot_start_ends_the_server_with_1_and_a_sentence(tmp_path: Path) -> None:
     server = start(supervised("tests.support.tiny_application:refuse_to_start", "x", workers=2), tmp_path)
     with pytest.raises(NotReady, match="before it was ready"):

@@ -28,6 +28,7 @@ from rs_kit.adapters.listening_sockets import bind
 _STABLE_SECONDS: Final = 5.0  # a worker that lived so long did not fail because of its start
 _CRASH_LIMIT: Final = 5
 _BACK_OFF_SECONDS: Final = 0.05  # doubled with every crash that follows another
+_DOUBLINGS: Final = 6  # 3 s: while others serve, a start that fails is tried again and again
 _KILL_AFTER_SECONDS: Final = 5.0  # after the graceful time, which the worker itself keeps
 _STOPPED: Final = 0
 _FAILED: Final = 1
@@ -165,12 +166,13 @@ class Supervisor:
             return
         stable = time.monotonic() - worker.started >= _STABLE_SECONDS
         self._crashes = 0 if code == 0 else 1 if stable else self._crashes + 1
-        if self._crashes > _CRASH_LIMIT:
+        # whoever serves goes on serving: a file that is wrong for the next start is right for those who have read it
+        if self._crashes > _CRASH_LIMIT and not any(left.ready for left in self._workers):
             sys.stderr.write(f"{self._crashes} workers ended one after the other, the last with code {code}\n")
             self._failed = True
             return
         _logger.warning("worker %d ended with code %d and is replaced", worker.process.pid, code)
-        back_off = _BACK_OFF_SECONDS * 2**self._crashes if self._crashes > 1 else 0.0
+        back_off = _BACK_OFF_SECONDS * 2 ** min(self._crashes, _DOUBLINGS) if self._crashes > 1 else 0.0
         self._due.append(time.monotonic() + back_off)
 
     def _stop(self) -> int:

@@ -63,7 +63,7 @@ def test_an_issuer_that_may_not_be_one_is_refused_and_nothing_is_written(tmp_pat
 
 @pytest.mark.parametrize("kept", ["fapi-as.toml", "sealing.key"])
 def test_init_overwrites_nothing(place: CommandLine, kept: str) -> None:
-    for name in {"fapi-as.toml", "sealing.key"} - {kept}:
+    for name in {"fapi-as.toml", "sealing.key", "fapi-as.db"} - {kept}:
         (place.directory / name).unlink()
     before = (place.directory / kept).read_bytes()
     assert place.refused("init").endswith(f"{kept} exists already and is not overwritten; nothing was changed")
@@ -83,6 +83,24 @@ def test_init_dev_writes_certificates_that_the_configuration_names(tmp_path: Pat
     before = server.certificate_file.read_bytes()
     assert "kept: " in line.run("init", "--dev", "--only-certificates").out
     assert server.certificate_file.read_bytes() == before
+
+
+def test_a_database_is_made_by_init_alone_and_one_that_is_there_stays(place: CommandLine) -> None:
+    database = place.directory / "fapi-as.db"
+    place.json("user", "add", "alice", "--password-stdin", stdin="correct horse battery staple")
+    kept = place.run("init", "--only-database")
+    assert (kept.code, kept.out) == (0, f"kept: {database}\n")
+    assert place.json("user", "list")
+    database.unlink()  # lost, or another disk is not mounted
+    for command in (["user", "list"], ["audit", "tail"], ["keys", "list"], ["client", "list"], ["keys", "rotate"]):
+        assert place.refused(*command) == (
+            f"the database {database} does not exist; fapi-as init --only-database makes an empty one"
+        )
+    assert not database.exists()
+    assert place.run("init", "--only-database").out == f"written: {database}\n"
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+    assert place.run("user", "list").code == 0
+    assert place.run("init", "--dev", "--only-database").code == 2
 
 
 def test_only_certificates_needs_dev(tmp_path: Path) -> None:
