@@ -29,6 +29,7 @@ from tests.support.agent_peer import (
     opened,
     run_call,
 )
+from tests.support.agent_scene import insufficient
 from tests.support.minting_peer import CALL, MintingPeer, bank
 
 SECOND = "https://second.example"
@@ -325,3 +326,27 @@ def test_a_no_of_the_person_begins_no_other_flow() -> None:
     with pytest.raises(AuthorizationDenied):
         run_call(agent, peer)
     assert len(peer.visited) == 1
+
+
+# --- bounds
+
+
+def test_a_resource_that_asks_for_ever_more_scopes_comes_to_an_end() -> None:
+    hands, peer = Hands(), Peer(token_document={"expires_in": None})
+    agent = agent_of(hands)
+    run_call(agent, peer)
+    for hour in range(10):
+        hands.time += 3600
+        peer.resource_answers = [insufficient(" ".join(f"s{hour}-{number}" for number in range(21)))]
+        run_call(agent, peer)
+    assert len(peer.visited) == 1 + 3  # 1 + 3 * 21 scopes are 64
+    assert agent.tokens is not None
+    assert len(agent.tokens.scope) == 64
+
+
+@pytest.mark.parametrize("expires_in", [1e300, 2**53 - 1])
+def test_no_token_is_kept_for_longer_than_a_year(expires_in: float) -> None:
+    peer, agent = Peer(token_document={"expires_in": expires_in}), agent_of()
+    run_call(agent, peer)
+    assert agent.tokens is not None
+    assert agent.tokens.expires_at == NOW + 366 * 86_400
