@@ -70,12 +70,16 @@ class AgentAuth(httpx2.Auth):
         Raises:
             AgentError: there are none; the sentence says why.
         """
-        async with self._alone, self._store.alone(self._agent.settings.resource):
+        resource = self._agent.settings.resource
+        async with self._alone:
             self._restored, used = True, self._agent.tokens
             reason = Reason.UNAUTHORIZED if used is None else Reason.SIGN_IN
-            await self._renewed_and_kept(Need(reason=reason, used=used))
-        if self._agent.tokens is None:
-            raise TypeError("a renewal gives tokens or raises")
+            await self._run(self._agent.renew(Need(reason=reason, used=used)))  # others go on with what they have
+            if self._agent.tokens is None:
+                raise TypeError("a renewal gives tokens or raises")
+            with anyio.CancelScope(shield=True):
+                async with self._store.alone(resource):
+                    await self._store.save(resource, self._agent.tokens)
         return self._agent.tokens
 
     async def current_tokens(self) -> TokenSet | None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-import webbrowser
+import subprocess
+import sys
 
 from fapi_as.agent.address import secure
 
 
 def open_page(url: str) -> None:
-    """Open an https address in the person's browser, which may take as long as it likes.
+    """Open an https address in the person's browser, or do nothing where there is none; returns at once.
+
+    A process of its own chooses the browser (`webbrowser` of the standard library, `BROWSER` in the environment): what
+    the browser prints does not get into our output, it holds no pipe of ours open, and Ctrl-C here is not meant for it.
 
     Raises:
         InsecureAddress: it is not https, or has characters that no address has.
     """
     secure(url, "page")
-    # a browser that stays in the foreground must not keep this program from ending: hence a daemon
-    threading.Thread(target=webbrowser.open, args=(url,), daemon=True, name="browser").start()
+    subprocess.Popen(  # noqa: S603 - the standard library's own program, and an address that was just checked
+        [sys.executable, "-I", "-m", "webbrowser", url],  # -I: not a module of that name in the current directory
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

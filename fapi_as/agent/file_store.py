@@ -29,7 +29,7 @@ from rs_kit.protocol import strict_json
 from rs_kit.protocol.secret import Secret
 from rs_kit.protocol.strict_json import InvalidJson
 
-PATIENCE: Final = timedelta(seconds=60)  # that another process may take for a renewal, its person's sign-in apart
+PATIENCE: Final = timedelta(minutes=6)  # another process renews, and its person may take five minutes to sign in
 _VERSION: Final = 1
 _SIZE_LIMIT: Final = 262_144  # bytes: an answer of a server, which is where tokens come from, has at most a quarter
 _FIRST_PAUSE: Final = 0.002  # seconds between two looks at a lock that somebody holds

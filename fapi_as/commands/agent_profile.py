@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fapi_as.agent.settings import GrantType
 from fapi_as.agent.tls import trust
-from fapi_as.agent.tls import trust
 from rs_kit.protocol.errors import InvalidJwk
 from rs_kit.protocol.jws import SigningKey
 
@@ -109,7 +108,7 @@ def _key(path: Path, kid: str | None) -> SigningKey:
         ) from None
 
 
-def _trust(authorities: Path | str | None) -> ssl.SSLContext:
+def _trust(authorities: Path | None) -> ssl.SSLContext:
     try:
         return trust(authorities)
     except OSError as error:  # ssl.SSLError is one

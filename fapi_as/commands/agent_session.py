@@ -149,8 +149,8 @@ async def _session(profile: Profile, manner: Manner) -> AsyncIterator[Session]:
 
 def _client(profile: Profile, tracing: Tracing | None, auth: AgentAuth | None) -> httpx2.AsyncClient:
     if tracing is None:
-        return httpx2.AsyncClient(verify=profile.trust, auth=auth, timeout=_CALL_SECONDS)
-    transport = tracing.transport(httpx2.AsyncHTTPTransport(verify=profile.trust))
+        return httpx2.AsyncClient(verify=profile.tls, auth=auth, timeout=_CALL_SECONDS)
+    transport = tracing.transport(httpx2.AsyncHTTPTransport(verify=profile.tls))
     headers = {"accept-encoding": "identity"}  # what is shown should be legible
     return httpx2.AsyncClient(transport=transport, auth=auth, timeout=_CALL_SECONDS, headers=headers)
 

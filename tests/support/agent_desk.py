@@ -89,6 +89,13 @@ class Desk:
     def store(self) -> Path:
         return self.directory / "tokens"
 
+    @property
+    def seen(self) -> str:
+        """The page that the person's browser showed in the end, after its status."""
+        page = self.directory.parent / "seen"
+        wait_until(page.exists, 20, "the page after the sign-in")
+        return page.read_text(encoding="utf-8")
+
     def agent(self, *arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `fapi-as agent ARGUMENTS` in the agent's directory."""
         return subprocess.run(
@@ -142,7 +149,7 @@ def desk(directory: Path) -> Iterator[Desk]:
                 **os.environ,
                 "PYTHONPATH": str(ROOT),
                 "NOT_INSTALLED": json.dumps(not_installed("agent")),
-                "BROWSER": f"{sys.executable} -m tests.support.person {authorities} %s",
+                "BROWSER": f"{sys.executable} -m tests.support.person {authorities} {directory / 'seen'} %s",
             }
             yield Desk(server=server, directory=place, resource=resource, environment=environment)
 

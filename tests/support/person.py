@@ -1,6 +1,6 @@
 """A person whose machine's browser is this program: signs in, allows what is asked, and goes back where they are led.
 
-BROWSER="python -m tests.support.person ca.pem %s"
+BROWSER="python -m tests.support.person ca.pem seen.txt %s"
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
+from pathlib import Path
 
 import httpx2
 
@@ -32,4 +33,4 @@ async def allow(authorities: str, url: str) -> str:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(allow(sys.argv[1], sys.argv[2])), file=sys.stderr)
+    Path(sys.argv[2]).write_text(asyncio.run(allow(sys.argv[1], sys.argv[3])), encoding="utf-8")

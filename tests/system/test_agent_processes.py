@@ -61,8 +61,8 @@ def test_a_person_signs_in_in_their_browser_and_a_tool_is_called(place: Desk) ->
     done = place.agent("login")
     assert done.returncode == 0, done.stderr
     assert "Open this address in your browser" in done.stderr
-    assert "200 <!doctype html>" in done.stderr  # what the browser shows at the end
-    assert "You can close this page" in done.stderr
+    assert place.seen.startswith("200 <!doctype html>")
+    assert "You can close this page" in place.seen
     assert done.stdout == f"signed in for {place.resource} at {place.server.issuer}, which allowed {ALLOWED}\n"
     called = place.agent("call", "get_balance", CHECKING)
     assert (called.returncode, called.stderr) == (0, "")

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from fapi_as.agent import InsecureAddress, Misconfigured
-from fapi_as.agent.browser import open_page
 from fapi_as.agent.loopback import Loopback, NobodyCameBack
 
 REGISTERED = "http://127.0.0.1/callback"
@@ -191,14 +190,3 @@ async def test_a_port_that_must_be_that_one_is_taken_or_refused(loopback: Loopba
 def test_an_address_that_is_not_this_machine_alone_is_refused(registered: str) -> None:
     with pytest.raises((Misconfigured, InsecureAddress)):
         Loopback(registered)
-
-
-@pytest.mark.parametrize(
-    "url", ["http://as.example/", "file:///etc/passwd", "javascript:alert(1)", "-version", 'https://a"b/']
-)
-def test_no_browser_is_sent_to_what_is_no_page_of_a_server(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", opened.append)
-    with pytest.raises(InsecureAddress):
-        open_page(url)
-    assert opened == []
