@@ -65,6 +65,13 @@ class TestMemoryAsMyOwnWithSharedState(UsedOnceContract):
         return giving(MemoryUsedOnce(limit=0))
 
 
+@pytest.mark.parametrize("kind", [TestMemory, TestSqlite])
+def test_the_namespace_counts_in_each_of_our_stores(kind: type[TestMemory | TestSqlite], tmp_path: Path) -> None:
+    suite = kind()
+    suite.path = tmp_path / "used-once.db"  # type: ignore[union-attr] # of the one that has a file
+    suite.test_another_proof_is_another_use()
+
+
 class LooksFirst(MemoryUsedOnce):
     """Asks, waits for the answer, and then writes."""
 

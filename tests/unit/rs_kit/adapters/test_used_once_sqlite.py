@@ -120,6 +120,24 @@ async def test_a_full_store_refuses_keeps_what_it_holds_and_serves_on_once_somet
         assert size(path) <= 256 * 1024
 
 
+async def test_after_a_failure_room_is_made_before_anything_is_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a transaction of its own: what finds no room undoes the transaction that it stands in."""
+    monkeypatch.setattr(sqlite_writer.connect, "__kwdefaults__", {"mode": "rw", "busy_seconds": 0.05})
+    async with contextlib.aclosing(SqliteUsedOnce(path)) as store:
+        await take(store, *numbered(10))
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Unavailable):
+                await take(store, b"a")
+            other.execute("ROLLBACK")
+        assert await take(store, b"later", until=NOW + 125, now=NOW + 64) == [True]
+        assert rows(path) == 1
+        assert await take(store, b"and later", until=NOW + 200, now=NOW + 139) == [True]
+        assert rows(path) == 2
+
+
 async def test_more_than_can_be_served_are_told_so_and_nothing_is_wrong_afterwards(store: SqliteUsedOnce) -> None:
     uses = [store.take("rs", proof, until=NOW + 60, now=NOW) for proof in numbered(3000)]
     answers = await asyncio.gather(*uses, return_exceptions=True)
@@ -224,6 +242,7 @@ def test_a_store_that_was_made_before_the_process_forked_is_of_no_use_to_the_chi
         child = get_context("fork").Process(target=_in_thread, args=(store, str(tmp_path / "answer")))
         child.start()
         await asyncio.to_thread(child.join, 20)
+        child.kill()  # one that waits for a thread it does not have would be waited for
         assert child.exitcode == 0
         if isinstance(store, SqliteUsedOnce):
             await store.aclose()

@@ -122,6 +122,19 @@ async def test_a_key_that_one_issuer_took_back_ends_its_tokens_and_no_others(
         await guard.admit(bank.request(bank.peer.headers(second)))
 
 
+async def test_the_claims_that_calls_share_cannot_be_changed_by_one_of_them(bank: Bank, guard: Guard) -> None:
+    token = bank.peer.token(roles=["reader"])
+    first = await guard.admit(bank.request(bank.peer.headers(token)))
+    claims: Any = first.token.claims
+    with pytest.raises(TypeError):
+        claims["sub"] = "mallory"
+    with pytest.raises(AttributeError):
+        claims["roles"].append("admin")
+    second = await guard.admit(bank.request(bank.peer.headers(token)))
+    assert second.token is first.token
+    assert (second.token.claims["sub"], second.token.claims["roles"]) == ("alice", ("reader",))
+
+
 @pytest.mark.parametrize(
     ("issuers", "of"),
     [
