@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
+from fapi_as.kernel.owed import Owed
 from fapi_as.ports import Store
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
 from fapi_as.protocol.decisions import Issue
@@ -157,17 +158,23 @@ class Evidence(Protocol):
         ...
 
     @property
+    def owed(self) -> Owed:
+        """What else the store is to be told."""
+        ...
+
+    @property
     def refusals_of_clients(self) -> RefusalBudget:
         """What was counted of clients."""
         ...
 
 
 async def write_counts(context: Evidence, now: int) -> None:
-    """Write the counting facts of minutes that are over.
+    """Write the counting facts of minutes that are over, and what else the store could not be told.
 
     Raises:
         StorageUnavailable: what was not written is kept for the next time.
     """
+    await context.owed.pay(context.store, now)
     for budget in (context.refusals, context.refusals_of_clients):
         for tally in budget.ended(now):
             decision = Issue(effects=(Record(fact=tally.fact()),))

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from fapi_as.kernel.failed_authentications import FailedAuthentications
 from fapi_as.kernel.messages import Answer, EndpointRequest
+from fapi_as.kernel.owed import Owed
 from fapi_as.kernel.refusals import RefusalBudget
 from fapi_as.ports import Entropy, Passwords, Reading, Signer, Store, StoreCheck
 from fapi_as.protocol.client import AuthenticatedClient
@@ -122,6 +123,7 @@ class Context:
     failed_authentications: FailedAuthentications = field(default_factory=FailedAuthentications)
     refusals: RefusalBudget = field(default_factory=RefusalBudget)
     refusals_of_clients: RefusalBudget = field(default_factory=RefusalBudget)
+    owed: Owed = field(default_factory=Owed)
 
     @property
     def reading(self) -> Reading:

@@ -109,6 +109,13 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GiveBack:
+    """Take the newest attempt out of a bucket, because nothing came of it; never lost."""
+
+    bucket: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Require:
     """Lost unless the row is live and, when `version` is given, still at that version."""
 
@@ -124,4 +131,4 @@ class Record:
     fact: AuditFact
 
 
-Effect = TakeOnce | Spend | Keep | Touch | Open | Revoke | Attempt | Forget | Require | Record
+Effect = TakeOnce | Spend | Keep | Touch | Open | Revoke | Attempt | Forget | GiveBack | Require | Record

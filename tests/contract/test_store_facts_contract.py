@@ -9,7 +9,7 @@ import pytest
 
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.decisions import Issue, Refuse
-from fapi_as.protocol.effects import Attempt, Forget, Record, Require, Required, Revoke
+from fapi_as.protocol.effects import Attempt, Forget, GiveBack, Record, Require, Required, Revoke
 from fapi_as.protocol.errors import TooManyRequests
 from tests.support.store_harness import NOW, OPEN, STAMP, Harness, issue, won
 
@@ -164,6 +164,20 @@ async def test_attempts_in_one_bucket_make_and_take_no_room_in_another(harness: 
     assert await won(harness, bob)
     assert not await won(harness, bob)
     assert not await won(harness, alice)
+
+
+async def test_what_is_given_back_is_one_attempt_of_its_bucket_and_the_rest_counts_on(harness: Harness) -> None:
+    alice, bob = (Attempt(bucket=bucket, limit=3, window_seconds=900) for bucket in (b"alice", b"bob"))
+    for at in (NOW, NOW + 1, NOW + 2):
+        assert await won(harness, alice, at=at)
+        assert await won(harness, bob, at=at)
+    assert await won(harness, GiveBack(bucket=b"alice"), at=NOW + 3)
+    assert not await won(harness, bob, at=NOW + 3)
+    assert await won(harness, alice, at=NOW + 4)
+    assert not await won(harness, alice, at=NOW + 5)
+    assert await won(harness, alice, at=NOW + 900)  # the first is out of the window, and no gap makes more room
+    assert not await won(harness, alice, at=NOW + 900)
+    assert await won(harness, GiveBack(bucket=b"nobody"))
 
 
 async def test_a_success_forgets_the_attempts_of_its_bucket(harness: Harness) -> None:

@@ -21,6 +21,7 @@ from fapi_as.protocol.effects import (
     Attempt,
     Effect,
     Forget,
+    GiveBack,
     HandleKind,
     Keep,
     Open,
@@ -65,6 +66,7 @@ EFFECTS: st.SearchStrategy[Effect] = st.one_of(
     st.builds(Revoke, authorization_id=FAMILIES),
     st.builds(Attempt, bucket=st.sampled_from([b"x", b"y"]), limit=st.integers(1, 3), window_seconds=st.integers(1, 5)),
     st.builds(Forget, bucket=st.sampled_from([b"x", b"y"])),
+    st.builds(GiveBack, bucket=st.sampled_from([b"x", b"y"])),
     st.builds(Require, required=st.just(Required.AUTHORIZATION), identifier=FAMILIES),
     st.builds(
         Record, fact=st.builds(AuditFact, event=st.just(AuditEvent.TOKEN_ISSUED), detail=st.sampled_from(["1", "2"]))

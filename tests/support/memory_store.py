@@ -13,6 +13,7 @@ from fapi_as.protocol.effects import (
     Attempt,
     Effect,
     Forget,
+    GiveBack,
     HandleKind,
     Keep,
     Open,
@@ -178,6 +179,9 @@ class MemoryStore:
                 return self._attempt(effect, stamp.at)
             case Forget():
                 self.rows.attempts.pop(effect.bucket, None)
+                return True
+            case GiveBack():
+                self.rows.attempts[effect.bucket] = self.rows.attempts.get(effect.bucket, ())[:-1]
                 return True
             case Require():
                 return self._require(effect, stamp.at)

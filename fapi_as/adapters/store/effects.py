@@ -13,6 +13,7 @@ from fapi_as.protocol.effects import (
     Attempt,
     Effect,
     Forget,
+    GiveBack,
     Keep,
     Open,
     Record,
@@ -79,6 +80,10 @@ class Effects:
                 return self._attempt(transaction, effect, stamp.at)
             case Forget():
                 transaction.execute(self._text.forget, (self._tenant, effect.bucket))
+                return True
+            case GiveBack():
+                bucket = (self._tenant, effect.bucket)
+                transaction.execute(self._text.give_back, bucket + bucket)
                 return True
         assert_never(effect)
 

@@ -47,6 +47,7 @@ class Statements:
     revoke: str  # now, tenant, authorization_id
     attempt: str  # tenant, bucket, at, delete_after, tenant, bucket, tenant, bucket, limit, since
     forget: str  # tenant, bucket
+    give_back: str  # tenant, bucket, tenant, bucket
     record: str  # the columns of an audit fact in order, without id
     require_client: str  # tenant, client_id, version
     require_user: str  # tenant, subject, version
@@ -76,6 +77,7 @@ def statements() -> Statements:
         revoke=_revoke(),
         attempt=_attempt(),
         forget=_forget(),
+        give_back=_give_back(),
         record=_record(),
         require_client=_require(tables.Client, "client_id"),
         require_user=_require(tables.User, "subject"),
@@ -215,6 +217,13 @@ def _attempt() -> str:
 
 def _forget() -> str:
     return text_of(delete(table_of(tables.Tried)).where(_at(tables.Tried, "tenant", "bucket")), "tenant", "bucket")
+
+
+def _give_back() -> str:
+    """The newest, so that the numbers of a bucket stay without a gap."""
+    table, own = table_of(tables.Tried), _at(tables.Tried, "tenant", "bucket")
+    newest = select(func.max(table.c.number)).where(own).scalar_subquery()
+    return text_of(delete(table).where(own, table.c.number == newest), "tenant", "bucket", "tenant", "bucket")
 
 
 def _require(model: type[SQLModel], identifier: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from fapi_as.features.sign_in.rules import (
     FormUsed,
@@ -11,6 +11,7 @@ from fapi_as.features.sign_in.rules import (
     account_bucket,
     count_attempt,
     decide_sign_in,
+    give_back,
     signed_in,
     typed_credentials,
 )
@@ -32,6 +33,7 @@ from fapi_as.kernel.interaction import PendingInteraction, pending_interaction, 
 from fapi_as.kernel.messages import EndpointRequest, Page, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.protocol.decisions import Decision, Refuse
+from fapi_as.protocol.errors import StorageUnavailable
 from fapi_as.protocol.parameters import parse, parse_form
 from fapi_as.protocol.redirect_uri import form_action_source
 from rs_kit.protocol.http import single
@@ -58,6 +60,7 @@ async def sign_in(context: Context, request: EndpointRequest) -> Page | SeeOther
 
     Raises:
         ProtocolError: no interaction of this browser, no form of ours, or too many attempts.
+        StorageUnavailable: nobody learnt anything, and the attempt does not count.
     """
     require_same_site(context, request)
     parameters = parse_form(single(request.headers, b"content-type"), request.body)
@@ -66,7 +69,26 @@ async def sign_in(context: Context, request: EndpointRequest) -> Page | SeeOther
     token = parameters.get("csrf_token") or ""
     require_form_token(context, browser, token, _PURPOSE, pending.handle)
     typed = typed_credentials(parameters)
+    await context.owed.pay(context.store, request.now)  # first: it may be this account's
     await settle(context, request, count_attempt(typed, request.source, pending.request.client.client_id))
+    try:
+        return await _counted(context, request, _SentForm(browser, pending, typed, token))
+    except StorageUnavailable:
+        context.owed.add(give_back(typed, request.source), request.stamp)
+        raise
+
+
+class _SentForm(NamedTuple):
+    """A form of ours that came back, from the browser that was shown it."""
+
+    browser: Visitor
+    pending: PendingInteraction
+    typed: TypedCredentials
+    token: str
+
+
+async def _counted(context: Context, request: EndpointRequest, form: _SentForm) -> Page | SeeOther:
+    browser, pending, typed, token = form
     user = await context.reading.user_named(typed.username)
     facts = SignInFacts(
         user=user,

@@ -13,6 +13,7 @@ from fapi_as.protocol.effects import (
     Attempt,
     Effect,
     Forget,
+    GiveBack,
     Keep,
     Record,
     Require,
@@ -75,7 +76,7 @@ def count_attempt(typed: TypedCredentials, source: str, client_id: str) -> Issue
     The source counts even when the account is refused; the account is a name, whether it exists or not.
     """
     of_source = Attempt(
-        bucket=_bucket("source", site_of(source)),
+        bucket=source_bucket(source),
         limit=SIGN_IN_ATTEMPTS_PER_SOURCE,
         window_seconds=seconds(SIGN_IN_SOURCE_WINDOW),
     )
@@ -97,6 +98,17 @@ def count_attempt(typed: TypedCredentials, source: str, client_id: str) -> Issue
             ),
         },
     )
+
+
+def give_back(typed: TypedCredentials, source: str) -> Issue:
+    """What is committed when a counted attempt ended in 503: it told nobody whether the password was right."""
+    buckets = (source_bucket(source), account_bucket(typed.username))
+    return Issue(effects=tuple(GiveBack(bucket=bucket) for bucket in buckets))
+
+
+def source_bucket(source: str) -> bytes:
+    """Where the attempts from one place are counted."""
+    return _bucket("source", site_of(source))
 
 
 def account_bucket(username: str) -> bytes:
