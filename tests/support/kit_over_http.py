@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,8 +27,9 @@ Header = tuple[bytes, bytes]
 class RawHttp:
     """One connection per request; what the test says is what goes over the wire, byte by byte."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
+        self.tls = tls
 
     async def request(self, method: str, url: str, *, headers: list[Header], content: bytes | None) -> httpx2.Response:
         """One request and its whole answer; Host, length and Connection are added where they are missing."""
@@ -48,7 +50,7 @@ class RawHttp:
 
     async def exchange(self, sent: bytes) -> bytes:
         """Send, and read until the server closes."""
-        async with asyncio.timeout(_SECONDS), connected(self.port) as (reader, writer):
+        async with asyncio.timeout(_SECONDS), connected(self.port, tls=self.tls) as (reader, writer):
             writer.write(sent)
             await writer.drain()
             return await reader.read()
@@ -67,14 +69,17 @@ def wire(method: str, url: str, headers: list[Header], content: bytes | None) ->
 
 
 @contextlib.asynccontextmanager
-async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connected(
+    port: int, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """An open connection to this machine."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    named = None if tls is None else "localhost"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=named)
     try:
         yield reader, writer
     finally:
         writer.close()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             await writer.wait_closed()
 
 
@@ -92,6 +97,14 @@ async def listening(app: Application, **config: Any) -> AsyncIterator[int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """Both ends of the connections to one site."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """One kind of application behind the kit and the listener."""
 
@@ -103,12 +116,19 @@ class Site:
 
     @contextlib.asynccontextmanager
     async def serving(
-        self, bank: Bank, *, stateless: bool = True, json_response: bool = True, **options: Any
+        self,
+        bank: Bank,
+        *,
+        stateless: bool = True,
+        json_response: bool = True,
+        tls: Tls | None = None,
+        **options: Any,
     ) -> AsyncIterator[Line]:
-        """A line to the bank, over HTTP."""
+        """A line to the bank, over HTTP, and over TLS where the test says how."""
         app = self.behind_the_kit(bank, stateless=stateless, json_response=json_response, options=options)
-        async with listening(app) as port:
-            yield Line(bank, RawHttp(port), path=options.get("path", "/mcp"))
+        server, client = (None, None) if tls is None else (tls.server, tls.client)
+        async with listening(app, ssl_context=server) as port:
+            yield Line(bank, RawHttp(port, tls=client), path=options.get("path", "/mcp"))
 
 
 def _sdk(bank: Bank, *, stateless: bool, json_response: bool, options: dict[str, Any]) -> RsKit:

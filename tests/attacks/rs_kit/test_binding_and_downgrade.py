@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import ssl
+from collections.abc import Callable
+from typing import Any, Final
 
 import pytest
+import trustme
 
-from rs_kit.protocol.errors import InvalidToken, ProtocolError
 from tests.support.guarded_bank import ABSENT, AGENT_KEY, Bank
 from tests.support.guarded_refusals import refused
-from tests.support.kit_over_http import Site
+from tests.support.kit_over_http import Site, Tls
 from tests.support.peer_keys import PeerKey, b64
 
 JKT = AGENT_KEY.thumbprint
@@ -76,47 +78,99 @@ async def test_a_confirmation_that_is_not_wholly_met_is_refused(site: Site, cnf:
         await refused(bank, line, bank.peer.headers(bank.peer.token(cnf=cnf)), "invalid_token")
 
 
-async def outcome(cnf: dict[str, str], certificate: bytes | None) -> ProtocolError | None:
-    bank = Bank()
-    headers = bank.peer.headers(bank.peer.token(cnf=cnf))
-    try:
-        await bank.guard.admit(bank.request(headers, certificate=certificate))
-    except ProtocolError as error:
-        return error
-    return None
+class Certificates:
+    """An authority, and who has a certificate of it: the bank, the agent and somebody else."""
+
+    def __init__(self) -> None:
+        self.authority = trustme.CA()
+        self.bank = self.authority.issue_cert("localhost")
+        self.agent = self.authority.issue_cert("agent.example")
+        self.somebody = self.authority.issue_cert("somebody.example")
+
+    def tls(self, shown: trustme.LeafCert | None) -> Tls:
+        """The bank asks for a certificate, and the caller shows this one."""
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.bank.configure_cert(server)
+        self.authority.configure_trust(server)
+        server.verify_mode = ssl.CERT_OPTIONAL
+        client = ssl.create_default_context()
+        self.authority.configure_trust(client)
+        if shown is not None:
+            shown.configure_cert(client)
+        return Tls(server=server, client=client)
+
+
+@pytest.fixture(scope="module")
+def certificates() -> Certificates:
+    return Certificates()
+
+
+def thumbprint(pem: trustme.Blob, digest: Callable[[bytes], bytes] = lambda der: hashlib.sha256(der).digest()) -> str:
+    return b64(digest(ssl.PEM_cert_to_DER_cert(pem.bytes().decode())))
+
+
+def of(certificate: trustme.LeafCert) -> trustme.Blob:
+    """The certificate itself, which leads its chain."""
+    return certificate.cert_chain_pems[0]
 
 
 @pytest.mark.attack("CNF-02")
 @pytest.mark.requirement("RSV-10", proves="refused")
-@pytest.mark.parametrize("certificate", [None, b"", b"another certificate"])
-async def test_a_token_that_is_also_bound_to_a_certificate_needs_it(certificate: bytes | None) -> None:
-    assert isinstance(await outcome({"jkt": JKT, "x5t#S256": X5T}, certificate), InvalidToken)
+@pytest.mark.parametrize("shown", [None, "somebody"])
+async def test_a_token_that_is_also_bound_to_a_certificate_needs_it(
+    site: Site, certificates: Certificates, shown: str | None
+) -> None:
+    bank = Bank()
+    token = bank.peer.token(cnf={"jkt": JKT, "x5t#S256": thumbprint(of(certificates.agent))})
+    tls = certificates.tls(None if shown is None else getattr(certificates, shown))
+    async with site.serving(bank, tls=tls) as line:
+        await refused(bank, line, bank.peer.headers(token), "invalid_token")
 
 
 @pytest.mark.requirement("CNF-2", proves="holds")
-@pytest.mark.attack("CNF-02")
 @pytest.mark.requirement("RSV-10", proves="holds")
 @pytest.mark.requirement("RSV-2", proves="holds")
-async def test_a_token_bound_to_key_and_certificate_passes_with_both() -> None:
-    assert await outcome({"jkt": JKT, "x5t#S256": X5T}, CERTIFICATE) is None
+@pytest.mark.attack("CNF-02")
+async def test_a_token_bound_to_key_and_certificate_passes_with_both(site: Site, certificates: Certificates) -> None:
+    bank = Bank()
+    token = bank.peer.token(cnf={"jkt": JKT, "x5t#S256": thumbprint(of(certificates.agent))})
+    async with site.serving(bank, tls=certificates.tls(certificates.agent)) as line:
+        assert (await line.send(bank.peer.headers(token))).status_code == 200
+        bank.done.clear()
+        await refused(
+            bank, line, [pair for pair in bank.peer.headers(token) if pair[0] != "dpop"], "invalid_dpop_proof"
+        )
+
+
+FORMS: Final[dict[str, Callable[[Certificates], str]]] = {
+    "padded": lambda made: thumbprint(of(made.agent)) + "=",
+    "hexadecimal": lambda made: hashlib.sha256(ssl.PEM_cert_to_DER_cert(of(made.agent).bytes().decode())).hexdigest(),
+    "SHA-1": lambda made: thumbprint(of(made.agent), lambda der: hashlib.sha1(der).digest()),
+    "of the authority": lambda made: thumbprint(made.authority.cert_pem),
+    "of the PEM": lambda made: b64(hashlib.sha256(of(made.agent).bytes()).digest()),
+}
 
 
 @pytest.mark.attack("CNF-07")
-@pytest.mark.parametrize(
-    "thumbprint",
-    [
-        X5T + "=",
-        hashlib.sha256(CERTIFICATE).hexdigest(),
-        b64(hashlib.sha1(CERTIFICATE).digest()),
-        b64(hashlib.sha256(b"the authority that issued it").digest()),
-    ],
-)
-async def test_another_form_of_the_certificates_thumbprint_is_refused(thumbprint: str) -> None:
-    assert isinstance(await outcome({"jkt": JKT, "x5t#S256": thumbprint}, CERTIFICATE), InvalidToken)
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+async def test_another_form_of_the_certificates_thumbprint_is_refused(
+    site: Site, certificates: Certificates, form: Callable[[Certificates], str]
+) -> None:
+    bank = Bank()
+    token = bank.peer.token(cnf={"jkt": JKT, "x5t#S256": form(certificates)})
+    async with site.serving(bank, tls=certificates.tls(certificates.agent)) as line:
+        await refused(bank, line, bank.peer.headers(token), "invalid_token")
 
 
-async def test_a_token_bound_to_a_certificate_alone_is_refused_where_dpop_is_required() -> None:
-    assert isinstance(await outcome({"x5t#S256": X5T}, CERTIFICATE), InvalidToken)
+async def test_a_token_bound_to_a_certificate_alone_is_refused_where_dpop_is_required(
+    site: Site, certificates: Certificates
+) -> None:
+    bank = Bank()
+    token = bank.peer.token(cnf={"x5t#S256": thumbprint(of(certificates.agent))})
+    async with site.serving(bank, tls=certificates.tls(certificates.agent)) as line:
+        await refused(bank, line, bank.peer.headers(token), "invalid_token")
+        without = [pair for pair in bank.peer.headers(token) if pair[0] != "dpop"]
+        await refused(bank, line, without, "invalid_token")
 
 
 @pytest.mark.requirement("DPOP-RS-18", proves="refused")
