@@ -289,7 +289,7 @@ async def test_24_a_refusal_of_the_resource_that_does_not_end(
 async def test_25_an_answer_that_grows_when_it_is_unpacked(place: Place) -> None:
     packed = gzip.compress(b" " * 10_000_000)
     place.replies[METADATA] = reply(200, JSON, ("content-encoding", "gzip"), body=packed)
-    await stopped(place, AnswerRejected)
+    assert "compressed" in await stopped(place, AnswerRejected)
 
 
 async def test_26_a_document_with_a_member_twice(place: Place) -> None:
