@@ -135,6 +135,14 @@ async def test_there_is_one_answer_and_none_before_it_is_asked_for(loopback: Loo
     assert await answer == loopback.redirect_uri + ANSWER
 
 
+async def test_of_many_answers_at_once_one_counts(loopback: Loopback) -> None:
+    answer = await waiting(loopback)
+    pages = await asyncio.gather(*(visit(loopback, f"/callback?code={number}") for number in range(16)))
+    statuses = [head.split()[1] for head, _ in pages]
+    assert sorted(statuses) == ["200", *["410"] * 15]
+    assert await answer == f"{loopback.redirect_uri}?code={statuses.index('200')}"
+
+
 @pytest.mark.requirement("FAPI2-CL-4", proves="refused")
 @pytest.mark.parametrize(
     "query", ["?next=https://evil.example", "?redirect_uri=//evil.example&code=1", "?error=x&url=/"]
