@@ -78,7 +78,7 @@ trace: $(READY) ## docs/traceability.md from the marks of the tests; fails on a 
 mutants: $(READY) ## guards removed one by one: each must turn a test red; M="name name" runs some
 	@$(PY) -m tests.mutants $(M)
 
-fuzz: $(READY) $(VENV)/.fuzz ## 200,000 steps beside the model, every parser under atheris; SECONDS=60 STEPS=200000 SEED= ONLY=
+fuzz: $(READY) $(VENV)/.fuzz ## 200,000 steps beside the model, 10,000 tool calls, every parser under atheris; SECONDS= STEPS= SEED= ONLY=tools
 	@$(PY) -m tests.properties.campaign --seconds $(SECONDS) --steps $(STEPS) \
 		$(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 

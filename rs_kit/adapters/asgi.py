@@ -119,7 +119,8 @@ class RsKit:
             await self._refuse(error, request, send)
             return
         inner = {**scope, CALL: call}
-        inner["headers"] = [pair for pair in scope["headers"] if pair[0].lower() not in _NOT_HANDED_ON]
+        # the names that were judged: an application that compares them otherwise would not see all of them
+        inner["headers"] = [pair for pair in request.headers if pair[0] not in _NOT_HANDED_ON]
         exchange = Exchange(
             self._guard, call, body=request.body, receive=receive, send=send, more=self._readable(request)
         )

@@ -13,12 +13,14 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.context import ServerMiddleware
 from mcp.shared.exceptions import MCPError
+from mcp_types import METHOD_NOT_FOUND
 from starlette.authentication import AuthCredentials
 
 from rs_kit.adapters.asgi import CALL, RsKit
 from rs_kit.adapters.asgi_exchange import Application, Receive, Scope, Send
 from rs_kit.guard import Guard
 from rs_kit.ports import AuthorizedCall
+from rs_kit.protocol.access_token import VerifiedAccessToken
 from rs_kit.protocol.errors import InsufficientScope, UnknownMethod
 from rs_kit.protocol.frozen_json import thawed
 from rs_kit.protocol.tool_policy import RpcMessage, ToolPolicy
@@ -50,7 +52,7 @@ class McpIdentity:
         if not isinstance(call, AuthorizedCall):
             await self._app(scope, receive, send)
             return
-        user = _user(call)
+        user = AuthenticatedUser(sdk_access_token(call.token, call.resource))
         scope["user"], scope["auth"] = user, AuthCredentials(user.scopes)
         reset = auth_context_var.set(user)
         try:
@@ -62,36 +64,51 @@ class McpIdentity:
 def second_line(tools: ToolPolicy) -> ServerMiddleware[Any]:
     """The same policy once more inside the SDK, after its own parsing: `MCPServer(name, middleware=[second_line(p)])`.
 
-    It cannot send HTTP 403, so it is no substitute for the guard; it holds when the application is mounted without.
+    It cannot send HTTP 403, so it is no substitute for the guard; it holds when the application is mounted without,
+    and where there are no callers to know, as on stdio, it refuses everything.
     """
 
     async def check(
         ctx: Any, call_next: Callable[[Any], Awaitable[Any]]
     ) -> Any:  # the SDK's own types are generic here
-        token = get_access_token()
         name = (ctx.params or {}).get("name")
-        message = RpcMessage(ctx.method, name if isinstance(name, str) else None, {}, None)
         try:
-            if token is None:
-                raise InsufficientScope("no identity", scope=())
-            tools.check(message, frozenset(token.scopes))
-        except (InsufficientScope, UnknownMethod) as error:
-            raise MCPError(code=_REFUSED, message=error.error) from None
+            require_grant(tools, ctx.method, name if isinstance(name, str) else None)
+        except MCPError:
+            if ctx.request_id is None:
+                return None  # a notification has no answer, and an error would be a traceback in the log for each
+            raise
         return await call_next(ctx)
 
     return check
 
 
-def _user(call: AuthorizedCall) -> AuthenticatedUser:
-    token = call.token
-    return AuthenticatedUser(
-        AccessToken(
-            token="",  # MCP-2: there is nothing here that a tool could pass on
-            client_id=token.client_id,
-            scopes=sorted(token.scope),
-            expires_at=token.expires_at,
-            resource=call.resource,
-            subject=token.subject,
-            claims=thawed(token.claims),
-        )
+def require_grant(tools: ToolPolicy, method: str, tool: str | None) -> None:
+    """The caller that the SDK knows may do this; for code that runs where no HTTP answer can be given any more.
+
+    Raises:
+        MCPError: nobody calls, the scopes do not cover it, or no policy knows the method; `data` names the scopes.
+    """
+    token = get_access_token()
+    try:
+        if token is None:
+            raise InsufficientScope("no identity", scope=())
+        tools.check(RpcMessage(method, tool, {}, None), frozenset(token.scopes))
+    except InsufficientScope as error:
+        scope = {"scope": " ".join(error.scope)} if error.scope else None
+        raise MCPError(code=_REFUSED, message=error.error, data=scope) from None
+    except UnknownMethod as error:
+        raise MCPError(code=METHOD_NOT_FOUND, message=error.description) from None
+
+
+def sdk_access_token(token: VerifiedAccessToken, resource: str) -> AccessToken:
+    """What the SDK tells tools about a caller; the token's value is not in it, so nothing can be passed on (MCP-2)."""
+    return AccessToken(
+        token="",
+        client_id=token.client_id,
+        scopes=sorted(token.scope),
+        expires_at=token.expires_at,
+        resource=resource,
+        subject=token.subject,
+        claims=thawed(token.claims),
     )

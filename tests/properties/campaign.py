@@ -1,6 +1,6 @@
-"""`make fuzz`: the state machine for very many steps, and beside it each parser under atheris.
+"""`make fuzz`: the state machine for very many steps, tool calls of every shape, and each parser under atheris.
 
-python -m tests.properties.campaign [--seconds 60] [--steps 200000] [--seed N] [--only machine|form|…]
+python -m tests.properties.campaign [--seconds 60] [--steps 200000] [--calls 10000] [--seed N] [--only machine|tools|…]
 
 The machine prints a seed for each round; `--only machine --steps 1 --seed N` is that round again.
 """
@@ -8,6 +8,7 @@ The machine prints a seed for each round; `--only machine --steps 1 --seed N` is
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
 import os
 import subprocess
@@ -28,11 +29,14 @@ from fapi_as.adapters.store import migrate
 from tests.properties.authorization_machine import AuthorizationMachine
 from tests.properties.operated_stores import OperatedMemory, OperatedSqlite
 from tests.properties.parser_seeds import SEEDS
+from tests.properties.tools_that_run import Trial
+from tests.support.tool_servers import KINDS
 
 FOLDER: Final = Path("build/fuzz")
 ROUND: Final = 200  # runs of the machine between two lines of the report
 ON_SQLITE: Final = 10  # every tenth seed, for a tenth of the runs
 MACHINE: Final = "machine"
+TOOLS: Final = "tools"
 GRACE: Final = 60  # seconds that a parser's process may take beside its fuzzing
 
 
@@ -75,6 +79,23 @@ def _on_sqlite(migrated: Path) -> OperatedSqlite:
     return OperatedSqlite(migrated, migrated.with_name("run.db"))
 
 
+def call_tools(number: int, drawn: int) -> None:
+    """So many generated calls to each kind of server: the kit and the server never disagree on which tool runs.
+
+    Raises:
+        Exception: what was found, with the case.
+    """
+
+    async def play(kind: str) -> None:
+        async with Trial(kind, drawn).running() as trial:
+            await trial.run(number)
+        print(f"{TOOLS}: {kind}: {dict(trial.counts.most_common())}", flush=True)
+
+    for kind in KINDS:
+        print(f"{TOOLS}: {number} calls to the {kind}, seed {drawn}", flush=True)
+        asyncio.run(play(kind))
+
+
 def fuzz(name: str, seconds: int) -> str | None:
     """One parser in a process of its own; what it found, or None."""
     command = [sys.executable, "-m", "tests.properties.fuzz_parser", name, str(seconds), str(FOLDER)]
@@ -94,8 +115,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="campaign")
     parser.add_argument("--seconds", type=int, default=60, help="for each parser")
     parser.add_argument("--steps", type=int, default=200_000, help="answers of the state machine")
-    parser.add_argument("--seed", type=int, default=SystemRandom().randrange(2**32), help="of the state machine")
-    parser.add_argument("--only", choices=[MACHINE, *SEEDS])
+    parser.add_argument("--calls", type=int, default=10_000, help="generated tool calls for each kind of server")
+    parser.add_argument("--seed", type=int, default=SystemRandom().randrange(2**32), help="of both")
+    parser.add_argument("--only", choices=[MACHINE, TOOLS, *SEEDS])
     asked = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -104,6 +126,8 @@ def main() -> int:
         fuzzed = [beside.submit(fuzz, name, asked.seconds) for name in names]
         if asked.only in {None, MACHINE}:
             drive(asked.steps, asked.seed)
+        if asked.only in {None, TOOLS}:
+            call_tools(asked.calls, asked.seed)
         found = [one for future in fuzzed if (one := future.result()) is not None]
     print("\n".join(found) or f"nothing found in {time.monotonic() - started:.0f} s")
     return 1 if found else 0
