@@ -110,11 +110,14 @@ load: $(READY) ## races of 20 rounds, 1,700 slow connections for a minute, a mil
 faults: $(READY) ## kill -9, full and failing disks, a lock, a clock that jumps, under load; ROUNDS=3 is short
 	@$(PY) -m tests.faults $(ROUNDS)
 
-lock: $(READY) ## resolve the dependencies anew into .ci/requirements.lock
+lock: $(READY) ## resolve the dependencies anew into the lock files of .ci
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --output-file .ci/requirements.lock pyproject.toml
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --group fuzz --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --output-file .ci/fuzz.lock
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --group peers --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --output-file .ci/peers.lock
+	@cd .ci && npm install --package-lock-only --ignore-scripts --no-audit --no-fund --omit-lockfile-registry-resolved
 
 clean: ## remove what was built, the virtual environment too
 	@rm -rf $(VENV) build dist .cache .coverage .import_linter_cache .ruff_cache .hypothesis

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -72,8 +73,9 @@ def _install(npm: str) -> None:
     except subprocess.TimeoutExpired:
         raise NoPeers(f"npm ci did not end within {_INSTALL_SECONDS} s: is the registry within reach?") from None
     if done.returncode != 0:
-        told = " ".join(done.stderr.split())[-300:]
-        raise NoPeers(f"npm ci failed; the npm registry, or a mirror set in your npm configuration, is needed: {told}")
+        told = re.search(r"npm error code (\S+)", done.stderr)
+        why = told.group(1) if told is not None else " ".join(done.stderr.split())[-200:]
+        raise NoPeers(f"npm ci failed ({why}); the npm registry, or a mirror named in npm's configuration, is needed")
     installed.write_text(digest)
 
 
