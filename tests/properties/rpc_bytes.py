@@ -1,4 +1,4 @@
-"""Bodies whose octets another hand has been at: encodings, overlong forms, what stands around a text, other languages."""
+"""Bodies whose octets another hand has been at: encodings, overlong forms, what is around a text, other languages."""
 
 from __future__ import annotations
 
