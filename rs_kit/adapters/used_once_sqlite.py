@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import logging
 import os
 import sqlite3
 import time
@@ -53,8 +52,6 @@ _RAISE_FLOOR: Final = (
     "DELETE FROM forgotten WHERE slot < (SELECT slot FROM forgotten ORDER BY slot DESC LIMIT 1 OFFSET ?)"
 )
 
-_logger: Final = logging.getLogger("rs_kit.used_once")
-
 
 class SqliteUsedOnce:
     """Remembers what was used until it may be forgotten; for all processes of one host that open the same file.
@@ -67,7 +64,8 @@ class SqliteUsedOnce:
 
     Args:
         path: the file; made, readable by its owner alone, when it is missing.
-        limit_bytes: how large the file may become. A full store refuses (DPR-25).
+        limit_bytes: how large the file may become. A full store refuses (DPR-25), and is itself again as soon as
+            something ended; for that, the disk needs room for this and two mebibytes of log.
 
     Raises:
         OSError: the file cannot be made.
@@ -122,12 +120,13 @@ class SqliteUsedOnce:
     def _sweep(self, now: int) -> None:
         """Have some of what ended removed; nobody waits for it."""
         with contextlib.suppress(WriterUnavailable):  # the use that comes next says so
-            self._writer.submit(partial(_forget, now)).add_done_callback(_note)
+            self._writer.submit(partial(_forget, now)).add_done_callback(_seen)
 
 
-def _note(sweep: asyncio.Future[bool]) -> None:
-    if not sweep.cancelled() and (error := sweep.exception()) is not None:
-        _logger.warning("the replay store could not be swept: %s", error)
+def _seen(sweep: asyncio.Future[bool]) -> None:
+    """A sweep that fails is no news: the uses that share its transaction fail as well, and are told to the observer."""
+    if not sweep.cancelled():
+        sweep.exception()
 
 
 def _insert(key: bytes, until: int, transaction: Transaction) -> bool:
