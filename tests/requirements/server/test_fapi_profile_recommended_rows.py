@@ -157,3 +157,21 @@ PARTS = [
 def test_operators_are_told_what_no_protocol_gives_them(parts: list[str]) -> None:
     text = OPERATE.read_text(encoding="utf-8").partition("## Before real people use it")[2]
     assert [part for part in parts if part not in text] == []
+
+
+@pytest.mark.requirement("ATT-G-4", proves="refused")
+@pytest.mark.parametrize(
+    "left_out", ["a device that somebody else uses", "a password that is known", "a misleading name"]
+)
+async def test_what_the_model_leaves_out_meets_a_control_of_its_own(house: House, left_out: str) -> None:
+    asked = await house.asked()
+    match left_out:
+        case "a device that somebody else uses":
+            house.clock.advance(house.context.policy.session_idle)
+        case "a password that is known":
+            house.change_user(password_hash="plain:another passphrase")  # the person has another now
+        case _:
+            house.change_client(client_name="Your bank itself")  # after the person has read who asks
+    after = page(await house.agent.browser.submit(asked, "consent-approve"))
+    assert after.error == "invalid_request_uri" or after.has("login-submit") or "Your bank itself" in after.text
+    assert codes(house) == 0
