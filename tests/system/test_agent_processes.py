@@ -68,7 +68,6 @@ def test_a_person_signs_in_in_their_browser_and_a_tool_is_called(place: Desk) ->
     assert (called.returncode, called.stderr) == (0, "")
     assert BALANCE in called.stdout
     assert place.document("call", "get_balance", CHECKING)["isError"] is False
-    assert BALANCE in place.agent("call", "get_balance", "-", stdin=CHECKING).stdout
 
 
 def test_the_token_file_is_its_owners_alone_and_holds_the_key_beside_the_tokens(signed_in: Desk) -> None:
@@ -120,7 +119,6 @@ def test_a_trace_shows_each_exchange_and_blanks_what_is_secret(place: Desk) -> N
 
 def test_a_tool_that_needs_more_is_called_once_the_person_allows_more(signed_in: Desk) -> None:
     assert "fapi-as agent login" in signed_in.refused("call", "transfer", TRANSFER)
-    assert "fapi-as agent login" in signed_in.refused("call", "transfer", TRANSFER, "--no-browser")
     done = signed_in.agent("call", "transfer", TRANSFER, "--sign-in")
     assert done.returncode == 0, done.stderr
     assert "nothing was moved" in done.stdout
@@ -140,23 +138,17 @@ def test_an_agent_that_acts_for_itself_needs_nobody(place: Desk) -> None:
 def test_every_failure_is_one_sentence_and_exit_code_1(signed_in: Desk) -> None:
     empty = ("--store", str(signed_in.directory / "empty"))
     assert "sign in with `fapi-as agent login`" in signed_in.refused("call", "get_balance", CHECKING, *empty)
-    assert "sign in with `fapi-as agent login`" in signed_in.refused("token", *empty)
     nobody = "https://localhost:1/mcp"
     assert "did not answer" in signed_in.refused("call", "get_balance", CHECKING, "--resource", nobody)
-    assert "did not answer" in signed_in.refused("login", "--resource", nobody)
     elsewhere = signed_in.refused("login", "--issuer", "https://localhost:1")
     assert "no authorization server that this agent is registered with" in elsewhere
     assert "invalid_client" in signed_in.refused("login", "--client-id", "nobody")
     assert "invalid_scope" in signed_in.refused("login", "--scope", "everything")
     assert "redirect_uri is not registered" in signed_in.refused("login", "--redirect-uri", "http://127.0.0.1/other")
-    assert "127.0.0.1" in signed_in.refused("login", "--redirect-uri", "http://localhost/callback")
-    assert "not an https address" in signed_in.refused("login", "--resource", "http://localhost/mcp")
-    assert "no JSON object" in signed_in.refused("call", "get_balance", "[1]")
     assert "refused the call with" in signed_in.refused("call", "no_such_tool")
     without = signed_in.agent("call", "get_balance", '{"account": "none"}')
     assert (without.returncode, without.stdout) == (1, "")
     assert without.stderr.startswith("Error executing tool")
-    assert signed_in.agent("call").returncode == 2
     # none of this cost the person their sign-in
     assert BALANCE in signed_in.agent("call", "get_balance", CHECKING).stdout
 

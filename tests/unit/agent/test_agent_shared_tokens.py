@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -62,7 +63,12 @@ class Process:
     def __init__(self, peer: Peer, store: FileTokenStore | MemoryTokenStore, *, person: bool = False) -> None:
         self.peer = peer
 
+        self.at_the_page, self.decided = asyncio.Event(), asyncio.Event()
+        self.decided.set()
+
         async def authorize(url: str) -> str:
+            self.at_the_page.set()
+            await self.decided.wait()
             return peer.callback(url).url
 
         self.back_channel = httpx2.AsyncClient(transport=httpx2.MockTransport(self._at_server))
@@ -159,3 +165,32 @@ async def test_a_store_that_must_not_be_used_stops_the_call_before_anything_is_s
     assert peer.visited == []
     assert issubclass(StoreUnusable, Exception)
     assert not issubclass(StoreUnusable, Misconfigured)
+
+
+async def test_while_a_person_signs_in_by_hand_the_others_go_on_and_then_take_the_new_tokens(directory: Path) -> None:
+    peer, store = Peer(), FileTokenStore(directory, agent="agent", patience=timedelta(0))
+    await Process(peer, store, person=True).auth.sign_in()
+    other, slow = Process(peer, store), Process(peer, store, person=True)
+    slow.decided.clear()
+    signing_in = asyncio.create_task(slow.auth.sign_in())
+    await slow.at_the_page.wait()
+
+    peer.expire()
+    assert (await other.http.post(RESOURCE)).status_code == 200
+    slow.decided.set()
+    new = await signing_in
+
+    kept = await store.load(RESOURCE)
+    assert kept is not None
+    assert kept.refresh_token == new.refresh_token
+    peer.issued = {new.access_token.reveal()}
+    assert (await other.http.post(RESOURCE)).status_code == 200
+    assert len(peer.visited) == 2
+
+
+async def test_of_ten_windows_without_tokens_one_asks_the_person(directory: Path) -> None:
+    peer = Peer()
+    windows = [Process(peer, FileTokenStore(directory, agent="agent"), person=True) for _ in range(10)]
+    answers = await asyncio.gather(*(window.http.post(RESOURCE) for window in windows))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(peer.visited) == 1

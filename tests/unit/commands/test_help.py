@@ -75,7 +75,9 @@ def test_every_command_that_prints_data_prints_json_when_asked(path: tuple[str, 
     assert "--json" in CliRunner().invoke(cli, [*path, "--help"]).stdout
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["client", "add"], ["serve", "--workers", "0"], ["init", "--bad"]])
+@pytest.mark.parametrize(
+    "arguments", [["nothing"], ["client", "add"], ["serve", "--workers", "0"], ["agent", "call"], ["init", "--bad"]]
+)
 def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 2
