@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -47,6 +48,7 @@ _TOKENS_KEPT: Final = 4096
 _CHALLENGED: Final = (401, 403)
 _POST: Final = ("POST",)
 _WITH_STREAMS: Final = ("POST", "GET", "DELETE")
+_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 _logger: Final = logging.getLogger("rs_kit.guard")
 
@@ -151,6 +153,8 @@ class Guard:
         observer: told once about every decision.
         proof_age_seconds: how old a proof may be; at most 300.
         resource_name: for people, in the metadata.
+        published: further members of the metadata (RFC 9728 §2), resource_documentation for example; what the guard
+            itself says there is not replaced.
         legacy_streams: whether the application keeps the sessions of protocol versions up to 2025-11-25: GET opens a
             stream, DELETE ends a session, and a POST may answer what the server asked. Each needs the base scopes.
 
@@ -172,6 +176,7 @@ class Guard:
         proof_age_seconds: int = PROOF_AGE_SECONDS,
         resource_name: str | None = None,
         legacy_streams: bool = False,
+        published: Mapping[str, object] = _NOTHING,
     ) -> None:
         self._issuers = _keys_by_issuer(issuer, keys)
         if nonce_key is not None and len(nonce_key) < _NONCE_KEY_BYTES:
@@ -183,6 +188,7 @@ class Guard:
             authorization_servers=tuple(self._issuers),
             scopes_supported=tools.base,
             resource_name=resource_name,
+            more=dict(published),
         )
         self.address = Address(resource)
         self.clock = clock

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from rs_kit.adapters.clock import SystemClock
@@ -32,6 +33,7 @@ def assemble_guard(  # noqa: PLR0913 - the choices of one server, named at every
     proof_age_seconds: int = PROOF_AGE_SECONDS,
     resource_name: str | None = None,
     legacy_streams: bool = False,
+    published: Mapping[str, object] = MappingProxyType({}),
 ) -> Guard:
     """A guard on the system's clock that fetches the issuers' keys over HTTPS and logs its decisions.
 
@@ -58,6 +60,7 @@ def assemble_guard(  # noqa: PLR0913 - the choices of one server, named at every
         proof_age_seconds=proof_age_seconds,
         resource_name=resource_name,
         legacy_streams=legacy_streams,
+        published=published,
     )
 
 

@@ -81,6 +81,39 @@ async def test_nothing_but_the_scope_decides_what_a_call_may_do(site: Site, clai
         await refused(bank, line, bank.peer.headers(bank.peer.token(**claims)), "insufficient_scope", status=403)
 
 
+@pytest.mark.requirement("PRM-4", proves="holds")
+async def test_what_an_author_wants_to_be_known_stands_in_the_document_and_replaces_nothing(site: Site) -> None:
+    published = {
+        "resource_documentation": "https://mcp.bank.example/docs",
+        "resource_policy_uri": "https://mcp.bank.example/policy",
+        "resource_name#de": "Die Bank",
+        "dpop_bound_access_tokens_required": False,
+        "bearer_methods_supported": ["query"],
+        "authorization_servers": ["https://evil.example"],
+    }
+    bank = Bank(resource_name="The bank", published=published)
+    async with site.serving(bank) as line:
+        document = (await line.send([], method="GET", path=METADATA_PATH)).json()
+    assert document == {
+        "resource": RESOURCE,
+        "authorization_servers": [ISSUER],
+        "scopes_supported": ["mcp:use"],
+        "resource_name": "The bank",
+        "resource_name#de": "Die Bank",
+        "resource_documentation": "https://mcp.bank.example/docs",
+        "resource_policy_uri": "https://mcp.bank.example/policy",
+        "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": ["PS256", "ES256", "EdDSA", "Ed25519"],
+        "dpop_bound_access_tokens_required": True,
+    }
+
+
+@pytest.mark.requirement("PRM-4", proves="refused")
+def test_a_document_that_offers_unsigned_answers_is_not_published(site: Site) -> None:
+    with pytest.raises(ValueError, match="none"):
+        Bank(published={"resource_signing_alg_values_supported": ["none"]})
+
+
 @pytest.mark.requirement("PRM-8", proves="refused")
 @pytest.mark.parametrize("resource", [ORIGIN, ORIGIN + "/", RESOURCE + "/", "https://other.example/mcp"])
 async def test_a_resource_that_is_not_the_url_that_clients_call_lets_none_of_them_in(site: Site, resource: str) -> None:
