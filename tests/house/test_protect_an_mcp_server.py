@@ -216,16 +216,27 @@ async def worker() -> AsyncIterator[Caller]:
         yield call
 
 
-async def test_the_observer_of_the_page_counts_and_logs(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_observers_of_the_page_count_and_log(issuer: TestIssuer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "rs_kit.guard")
-    issuer = TestIssuer(resource=RESOURCE)
-    counting = run_blocks(block("Metrics and logs"))["Counting"]()
-    guard = issuer.guard(tools=run_blocks(BEFORE, AFTER)["tools"], observer=counting)
-    headers = issuer.agent(scope="accounts:read", sub="alice").headers()
-    async with calling(run_blocks(block("Other applications"), guard=guard)["app"]) as call:
-        answers = [await call(headers), await call(headers), await call()]
-    assert [answer.status_code for answer in answers] == [200, 401, 401]
+    names = run_blocks(BEFORE, AFTER, block("Metrics and logs"))
+    agent = issuer.agent(scope="accounts:read", sub="alice")
+    async with calling(run_blocks(block("Other applications"), **names)["app"]) as call:
+        used = agent.headers(nonce=await call.nonce())
+        answers = [await call(used), await call(used)]
+    assert [answer.status_code for answer in answers] == [200, 401]
     assert answers[0].json()["result"]["caller"] == "alice"
-    assert counting.decisions == {"admitted": 1, "invalid_dpop_proof": 1, "no_token": 1}
-    assert sum(counting.iat_offsets.values()) == 1
+    counted = names["metrics"].exposition().splitlines()
+    assert "rs_kit_calls_admitted_total 1" in counted
+    assert 'rs_kit_calls_refused_total{error="invalid_dpop_proof",reason="replayed"} 1' in counted
+    assert "rs_kit_dpop_iat_offset_seconds_count 1" in counted
     assert len([record for record in caplog.records if record.name == "rs_kit.guard"]) == 3
+
+
+async def test_a_fastmcp_application_is_wrapped_as_the_sdks_is(issuer: TestIssuer) -> None:
+    names = run_blocks(BEFORE, AFTER, block("Other applications", 1))
+    async with calling(names["fast_app"]) as call:
+        nonce = await call.nonce()
+        good = await call(issuer.agent(scope="accounts:read").headers(nonce=nonce))
+        other = await call(issuer.agent(scope="payments:write").headers(nonce=nonce))
+    assert (good.status_code, other.status_code) == (200, 403), good.text
+    assert "1250 EUR on checking" in good.text
