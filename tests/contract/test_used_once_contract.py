@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -17,6 +20,7 @@ from rs_kit.adapters.used_once_sqlite import SqliteUsedOnce
 from rs_kit.ports import UsedOnce
 from rs_kit.protocol.errors import Unavailable
 from rs_kit.testing import UsedOnceContract
+from tests.support.requirement_rows import ROOT
 
 
 @contextlib.asynccontextmanager
@@ -264,3 +268,46 @@ def test_whoever_forgets_to_say_which_store_is_told() -> None:
     ):
         with pytest.raises(NotImplementedError):
             test()
+
+
+AUTHORS_OWN = """
+import contextlib
+from rs_kit.protocol.errors import Unavailable
+from rs_kit.testing import UsedOnceContract
+
+class Store:
+    def __init__(self, limit=10**6):
+        self.taken, self.limit = {}, limit
+
+    async def take(self, namespace, digest, *, until, now):
+        if len(self.taken) >= self.limit:
+            raise Unavailable("full")
+        known = (namespace, digest) in self.taken
+        self.taken[namespace, digest] = until
+        return ANSWER
+
+class TestStore(UsedOnceContract):
+    @contextlib.asynccontextmanager
+    async def opened(self):
+        yield Store()
+
+    @contextlib.asynccontextmanager
+    async def failing(self):
+        yield Store(limit=0)
+"""
+
+
+@pytest.mark.parametrize(("answer", "told"), [("not known", "8 passed"), ("True", "6 failed, 2 passed")])
+def test_an_author_runs_it_with_pytest_alone(tmp_path: Path, answer: str, told: str) -> None:
+    file = tmp_path / "test_my_store.py"
+    file.write_text(AUTHORS_OWN.replace("ANSWER", answer), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert f"\n{told} in " in done.stdout, done.stdout

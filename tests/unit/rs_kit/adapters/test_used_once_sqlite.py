@@ -7,6 +7,8 @@ import contextlib
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from multiprocessing import get_context
 from pathlib import Path
@@ -220,6 +222,37 @@ def test_a_database_of_another_kind_is_refused(path: Path, statement: str) -> No
 def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         SqliteUsedOnce(tmp_path / "nowhere" / "used-once.db")
+
+
+WORKER = """
+import asyncio, sys
+from rs_kit.adapters.used_once_sqlite import SqliteUsedOnce
+
+async def main(path):
+    store = SqliteUsedOnce(path)
+    first = await store.take("rs", b"a", until=1, now=0)
+    await store.aclose()
+    return first
+
+for line in sys.stdin:
+    print(asyncio.run(main(line.strip())), flush=True)
+"""
+
+
+def test_workers_that_start_at_the_same_moment_share_the_store_that_one_of_them_makes(tmp_path: Path) -> None:
+    pipe = subprocess.PIPE
+    with contextlib.ExitStack() as started:
+        workers = [
+            started.enter_context(subprocess.Popen([sys.executable, "-c", WORKER], stdin=pipe, stdout=pipe, text=True))
+            for _ in range(8)
+        ]
+        for number in range(25):
+            for worker in workers:
+                assert worker.stdin is not None
+                worker.stdin.write(f"{tmp_path / str(number)}.db\n")
+                worker.stdin.flush()
+            said = [worker.stdout.readline().strip() for worker in workers if worker.stdout is not None]
+            assert sorted(said) == ["False"] * 7 + ["True"]
 
 
 def _take_in_a_child(store: UsedOnce, answer: str) -> None:
