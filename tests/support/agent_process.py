@@ -38,16 +38,18 @@ class Pocket(httpx2.AsyncBaseTransport):
         self.network = httpx2.AsyncHTTPTransport(verify=ssl.create_default_context(cafile=told["ca"]))
         self.uses: Counter[str] = Counter()
         self.dies_after: str | None = told.get("dies_after")
+        self.has_nonce = False  # so that the next request is one that the server does
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if str(request.url) == self.resource:
             return self._called(request.headers.get("authorization", ""))
         if "oauth-protected-resource" in request.url.path:
             return httpx2.Response(200, json={"resource": self.resource, "authorization_servers": [self.issuer]})
-        if self.dies_after == f"asking {request.url.path}":
-            asyncio.get_running_loop().call_later(0.005, os.kill, os.getpid(), signal.SIGKILL)
+        if self.dies_after == f"asking {request.url.path}" and self.has_nonce:
+            request.extensions["trace"] = _die_when_sent
         response = await self.network.handle_async_request(request)
-        if self.dies_after == f"answer of {request.url.path}":
+        self.has_nonce = response.status_code == 400
+        if self.dies_after == f"answer of {request.url.path}" and response.status_code == 200:
             await response.aread()
             os.kill(os.getpid(), signal.SIGKILL)
         return response
@@ -58,6 +60,11 @@ class Pocket(httpx2.AsyncBaseTransport):
         if not token or self.uses[token] > USES:
             return httpx2.Response(401, headers={"www-authenticate": 'DPoP error="invalid_token"'})
         return httpx2.Response(200)
+
+
+async def _die_when_sent(event: str, _: object) -> None:
+    if event.endswith("send_request_body.complete"):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def main(told: dict[str, Any]) -> None:

@@ -192,11 +192,12 @@ def test_a_process_that_is_killed_in_the_middle_of_a_renewal_costs_nobody_a_sign
     together: Crowd, moment: str
 ) -> None:
     (file,) = together.desk.store.glob("*.json")
-    before = file.read_bytes()
+    before, issued = file.read_bytes(), _issued(together)
     dying = together.join(dies_after=moment)
     assert dying.process.wait(30) == -signal.SIGKILL, dying.err.read_text(encoding="utf-8")
     dying.killed = True
     assert file.read_bytes() == before
+    wait_until(lambda: _issued(together) == issued + 1, 20, "the renewal whose result nobody keeps")
 
     heir = together.join()
     wait_until(lambda: len({token for _, token in heir.calls}) > 3, 30, "the renewals of another process")
