@@ -50,6 +50,9 @@ class PeerKey:
         self.alg = alg
         self._members = self._public_members()
 
+    def __repr__(self) -> str:
+        return f"PeerKey({self.alg})"  # in the names of tests: the same in every process
+
     @classmethod
     def es256(cls, seed: int | None = None) -> PeerKey:
         private = (
