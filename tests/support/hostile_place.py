@@ -27,8 +27,8 @@ from fapi_as.agent.steps import Answer, Call, Request
 from rs_kit.protocol.jwk import parse_public
 from tests.support.agent_peer import REDIRECT_URI, Peer, identity, opened, settings
 
-PATIENCE: Final = timedelta(seconds=1)  # how long the agent of a test waits for one answer
-SECONDS: Final = 10.0  # within which every call has to have stopped, whatever the servers do
+PATIENCE: Final = timedelta(seconds=10)  # how long the agent of a test waits for one answer, on a busy machine
+SECONDS: Final = 20.0  # within which an agent has to have stopped, whatever the servers do
 
 BANK, SERVER, STRANGER = "bank", "server", "stranger"
 Raw = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -63,6 +63,8 @@ class Place:
     seen: list[Received] = field(default_factory=list)
     replies: dict[str, Callable[[Received], Answer]] = field(default_factory=dict)
     wire: dict[str, Raw] = field(default_factory=dict)
+    patience: timedelta = PATIENCE
+    seconds: float = SECONDS
     minted: set[str] = field(default_factory=set)
     refreshing: set[str] = field(default_factory=set)
 
@@ -92,14 +94,14 @@ class Place:
     async def agent(self, *, follow_redirects: bool = False, **changes: Any) -> AsyncIterator[httpx2.AsyncClient]:
         """A caller's client with an agent, which must have come to an end soon and leaked nothing."""
         async with (
-            asyncio.timeout(SECONDS),
+            asyncio.timeout(self.seconds),
             httpx2.AsyncClient(verify=self.trust) as back_channel,
         ):
             auth = AgentAuth(
-                self.settings(**changes), back_channel=back_channel, authorize=self.authorize, timeout=PATIENCE
+                self.settings(**changes), back_channel=back_channel, authorize=self.authorize, timeout=self.patience
             )
             async with httpx2.AsyncClient(
-                verify=self.trust, auth=auth, timeout=3.0, follow_redirects=follow_redirects
+                verify=self.trust, auth=auth, timeout=15.0, follow_redirects=follow_redirects
             ) as client:
                 yield client
         self.judge()
@@ -210,7 +212,7 @@ def endless(head: str, piece: bytes, *, pause: float) -> Raw:
 async def hostile_place(context: ssl.SSLContext | None = None) -> AsyncIterator[Place]:
     """The three servers, on free ports, with this TLS or an ordinary one."""
     authority, ordinary = certificates()
-    trust = ssl.create_default_context()
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the authorities of the machine, which take long to load
     authority.configure_trust(trust)
     sockets = {party: socket.create_server(("127.0.0.1", 0)) for party in (BANK, SERVER, STRANGER)}
     addresses = {party: f"https://localhost:{listening.getsockname()[1]}" for party, listening in sockets.items()}

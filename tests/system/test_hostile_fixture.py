@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
@@ -26,9 +27,21 @@ from fapi_as.agent.errors import (
 from fapi_as.agent.steps import ANSWER_LIMIT, Answer
 from tests.support.agent_peer import as_json
 from tests.support.hostile_calls import METADATA, RESOURCE_METADATA, signed_in, stopped
-from tests.support.hostile_place import BANK, SERVER, STRANGER, Place, Received, endless, hostile_place, reply, silence
+from tests.support.hostile_place import (
+    BANK,
+    PATIENCE,
+    SERVER,
+    STRANGER,
+    Place,
+    Received,
+    endless,
+    hostile_place,
+    reply,
+    silence,
+)
 
 JSON = ("content-type", "application/json")
+SHORT = timedelta(seconds=1)
 
 
 @pytest.fixture
@@ -262,17 +275,20 @@ async def test_20_an_oversized_answer(place: Place, path: str) -> None:
 
 @pytest.mark.parametrize("path", [METADATA, "/token"])
 async def test_21_an_answer_that_drips_for_ever(place: Place, path: str) -> None:
+    place.patience = SHORT
     place.wire[path] = endless("200 OK\r\ncontent-type: application/json", b" ", pause=0.1)
     await stopped(place, Unreachable)
 
 
 @pytest.mark.parametrize("path", [METADATA, "/par"])
 async def test_22_no_answer_at_all(place: Place, path: str) -> None:
+    place.patience = SHORT
     place.wire[path] = silence()
     await stopped(place, Unreachable)
 
 
 async def test_23_a_server_that_only_ever_promises_an_answer(place: Place) -> None:
+    place.patience = SHORT
     place.wire["/token"] = endless("", b"HTTP/1.1 103 Early Hints\r\n\r\n", pause=0.01)
     await stopped(place, Unreachable)
 
@@ -281,6 +297,7 @@ async def test_23_a_server_that_only_ever_promises_an_answer(place: Place) -> No
 async def test_24_a_refusal_of_the_resource_that_does_not_end(
     place: Place, pause: float, expected: type[AgentError]
 ) -> None:
+    place.patience = SHORT if pause else PATIENCE
     head = f"401 Unauthorized\r\nwww-authenticate: {place.peer.challenge}"
     place.wire[place.resource] = endless(head, b" " * (1 if pause else 4096), pause=pause)
     await stopped(place, expected)

@@ -57,6 +57,7 @@ async def test_29_a_resource_that_never_has_enough_of_one_scope(place: Place) ->
 
 
 async def test_30_a_resource_that_always_wants_one_scope_more(place: Place) -> None:
+    place.seconds = 60.0  # for many calls
     async with place.agent() as client:
         await signed_in(place, client)
         numbers = count()
@@ -79,6 +80,7 @@ async def test_31_a_scope_that_no_agent_should_ask_for(place: Place, scope: str)
 
 
 async def test_32_a_resource_that_refuses_every_token(place: Place) -> None:
+    place.seconds = 60.0  # for many calls
     place.peer.token_document = {"refresh_token": None}
     async with place.agent() as client:
         await signed_in(place, client)
