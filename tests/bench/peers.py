@@ -20,7 +20,7 @@ from tests.bench.peer_contenders import BLOCK, PYTHON, ROUNDS, SLICE, TIMES, Con
 from tests.support.node_peers import NoPeers, node_with_peers
 from tests.support.processes import ROOT
 
-TRIES: Final = 3
+TRIES: Final = 6
 FLOORS: Final = {"rs_kit.admit.cached_token": 0.65, "rs_kit.admit.new_token": 0.65, "rs_kit.asgi.tool_call": 0.45}
 
 
