@@ -214,7 +214,7 @@ async def hostile_place(context: ssl.SSLContext | None = None) -> AsyncIterator[
     authority, ordinary = certificates()
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the authorities of the machine, which take long to load
     authority.configure_trust(trust)
-    sockets = {party: socket.create_server(("127.0.0.1", 0)) for party in (BANK, SERVER, STRANGER)}
+    sockets = {party: _port() for party in (BANK, SERVER, STRANGER)}
     addresses = {party: f"https://localhost:{listening.getsockname()[1]}" for party, listening in sockets.items()}
     place = Place(addresses=addresses, trust=trust, peer=_honest(addresses))
     servers = [
@@ -228,6 +228,14 @@ async def hostile_place(context: ssl.SSLContext | None = None) -> AsyncIterator[
             server.close()
             if hasattr(server, "abort_clients"):
                 server.abort_clients()
+
+
+def _port() -> socket.socket:
+    """A free port; TCP by name, or asyncio does not switch Nagle's algorithm off, which costs 40 ms for each answer."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    return listening
 
 
 def _serving(place: Place, party: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
