@@ -51,7 +51,7 @@ class Loopback:
         if parts.scheme != "http" or parts.hostname not in _HOSTS or not parts.path.startswith("/") or parts.query:
             raise Misconfigured("the redirect_uri must be http://127.0.0.1/ or http://[::1]/ with a path and no query")
         host = parts.hostname
-        self._socket = socket.socket(_HOSTS[host])
+        self._socket = socket.socket(_HOSTS[host], socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             self._socket.bind((host, parts.port or 0))
         except OSError as error:

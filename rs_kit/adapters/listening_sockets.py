@@ -36,7 +36,7 @@ def bind(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socke
 
 
 def _bound(family: int, address: tuple[Any, ...], *, reuse_port: bool) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle on
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:

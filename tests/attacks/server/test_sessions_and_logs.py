@@ -141,6 +141,13 @@ async def test_a_probe_hears_one_word(path: str) -> None:
     assert len(answer.body) < 40
 
 
+# rs_kit.protocol.secret.Secret on both sides, whose own == takes as long whatever it finds
+BETWEEN_SECRETS = {
+    "stored.access_token == held.access_token",
+    "stored.refresh_token != need.used.refresh_token",
+}
+
+
 def comparisons(tree: ast.AST) -> list[ast.Compare]:
     """Where something that is named like a secret is compared by `==`."""
     return [
@@ -166,6 +173,7 @@ def test_no_secret_is_compared_character_by_character() -> None:
         for package in ("fapi_as", "rs_kit")
         for path in sorted((ROOT / package).rglob("*.py"))
         for node in comparisons(ast.parse(path.read_text(encoding="utf-8")))
+        if ast.unparse(node) not in BETWEEN_SECRETS
     ]
     assert found == []
 
