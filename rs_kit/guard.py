@@ -41,6 +41,7 @@ from rs_kit.protocol.tool_policy import RpcAnswer, RpcMessage, ToolPolicy, parse
 
 PROOF_AGE_SECONDS: Final = 60  # DPOP-12
 PROOF_AGE_CEILING: Final = 300
+TOKEN_SECONDS: Final = 3600  # FAPI2-RS-3; our own server gives 300, and never more than 600
 _AHEAD_SECONDS: Final = 30  # product.md: clocks that run ahead
 _LEEWAY_SECONDS: Final = 10  # AT-12: exp of a token that others issued
 _NONCE_KEY_BYTES: Final = 32
@@ -157,6 +158,8 @@ class Guard:
             itself says there is not replaced.
         legacy_streams: whether the application keeps the sessions of protocol versions up to 2025-11-25: GET opens a
             stream, DELETE ends a session, and a POST may answer what the server asked. Each needs the base scopes.
+        token_seconds: how long an issuer may let a token live: a revoked one ends with its time, and not before
+            (FAPI2-RS-3).
 
     Raises:
         ValueError: a combination that would not be safe, or does not fit together.
@@ -177,6 +180,7 @@ class Guard:
         resource_name: str | None = None,
         legacy_streams: bool = False,
         published: Mapping[str, object] = _NOTHING,
+        token_seconds: int = TOKEN_SECONDS,
     ) -> None:
         self._issuers = _keys_by_issuer(issuer, keys)
         if nonce_key is not None and len(nonce_key) < _NONCE_KEY_BYTES:
@@ -200,6 +204,7 @@ class Guard:
         self._nonce_key = nonce_key
         self._observer = observer
         self._proof_age_seconds = proof_age_seconds
+        self._token_seconds = token_seconds
         self._tokens = TokenCache()
         self._proof_keys = ProofKeys()
 
@@ -297,6 +302,8 @@ class Guard:
             now=now,
             leeway_seconds=_LEEWAY_SECONDS,
         )
+        if token.expires_at - token.issued_at > self._token_seconds:
+            raise InvalidToken("the token lives longer than this resource allows")  # FAPI2-RS-3
         if token.confirmation is None or token.confirmation.jkt is None:
             raise InvalidToken("the token is not bound to a DPoP key")  # RSV-2, DPOP-RS-8
         verified = Verified(token, token.confirmation, access_token_hash(presented), keys)

@@ -12,7 +12,7 @@ from typing import Final
 from rs_kit.adapters.clock import SystemClock
 from rs_kit.adapters.issuer_keys import HttpsIssuerKeys
 from rs_kit.adapters.observer import LoggingObserver
-from rs_kit.guard import PROOF_AGE_SECONDS, Guard
+from rs_kit.guard import PROOF_AGE_SECONDS, TOKEN_SECONDS, Guard
 from rs_kit.ports import IssuerKeys, Observer, UsedOnce
 from rs_kit.protocol.tool_policy import ToolPolicy
 
@@ -34,6 +34,7 @@ def assemble_guard(  # noqa: PLR0913 - the choices of one server, named at every
     resource_name: str | None = None,
     legacy_streams: bool = False,
     published: Mapping[str, object] = MappingProxyType({}),
+    token_seconds: int = TOKEN_SECONDS,
 ) -> Guard:
     """A guard on the system's clock that fetches the issuers' keys over HTTPS and logs its decisions.
 
@@ -60,6 +61,7 @@ def assemble_guard(  # noqa: PLR0913 - the choices of one server, named at every
         proof_age_seconds=proof_age_seconds,
         resource_name=resource_name,
         legacy_streams=legacy_streams,
+        token_seconds=token_seconds,
         published=published,
     )
 

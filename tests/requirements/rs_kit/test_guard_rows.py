@@ -170,3 +170,30 @@ async def test_a_token_for_here_held_by_its_owner_and_covering_the_call_passes(s
     async with site.serving(bank) as line:
         assert (await line.send(bank.peer.headers(token))).status_code == 200
     assert bank.done == ["get_balance"]
+
+
+@pytest.mark.requirement("FAPI2-RS-3", proves="holds")
+@pytest.mark.parametrize(("seconds", "bound"), [(3600, 3600), (60, 60), (7200, 7200)])
+async def test_a_token_counts_for_as_long_as_the_resource_lets_tokens_live(
+    site: Site, seconds: int, bound: int
+) -> None:
+    bank = Bank(token_seconds=bound)
+    token = bank.peer.token(exp=bank.clock.now() + seconds)
+    async with site.serving(bank) as line:
+        assert (await line.send(bank.peer.headers(token))).status_code == 200
+        bank.clock.advance(seconds - 1)
+        assert (await line.send(bank.peer.headers(token))).status_code == 200
+
+
+@pytest.mark.requirement("FAPI2-RS-3", proves="refused")
+@pytest.mark.parametrize("kind", ["too long a life", "over", "another signature", "unreadable"])
+async def test_a_token_that_could_outlive_its_revocation_or_is_not_good_is_refused(site: Site, kind: str) -> None:
+    bank = Bank()
+    token = {
+        "too long a life": bank.peer.token(exp=bank.clock.now() + 3601),
+        "over": bank.peer.token(exp=bank.clock.now() - 11),
+        "another signature": bank.peer.token(key=PeerKey.es256(seed=72)),
+        "unreadable": bank.peer.token()[:-1],
+    }[kind]
+    async with site.serving(bank) as line:
+        await refused(bank, line, bank.peer.headers(token), "invalid_token")
