@@ -5,7 +5,8 @@ guard = issuer.guard(tools=ToolPolicy(tools={"get_balance": ["accounts:read"]}))
 agent = issuer.agent(scope="accounts:read")
 headers = agent.headers("POST", nonce=...)
 
-And for whoever writes a replay store of their own: `UsedOnceContract`.
+And for whoever writes a replay store of their own: `UsedOnceContract`. For whoever asks persons something:
+`rs_kit.protocol.elicitation.solicited_credentials`, which must find nothing.
 """
 
 from __future__ import annotations
