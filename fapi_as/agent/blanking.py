@@ -7,6 +7,7 @@ appears again, in the answer of a tool that repeats its headers for example.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -37,12 +38,14 @@ class Blanking:
     """One run's view of what was sent and came back; remembers what it must not show."""
 
     def __init__(self) -> None:
-        self._secrets: set[str] = set()
+        self._secrets: dict[str, re.Pattern[str]] = {}  # in whichever spelling
 
     def url(self, url: str) -> str:
         """An address, with the values in its query that are nobody's business blanked."""
-        base, question, query = url.partition("?")
-        return self._everywhere(base + (f"?{self._form(query)}" if question else ""))
+        address, fragment, _ = url.partition("#")
+        base, question, query = address.partition("?")
+        shown = base + (f"?{self._form(query)}" if question else "") + (f"#{BLANK}" if fragment else "")
+        return self._everywhere(shown)
 
     def request(self, headers: Iterable[tuple[str, str]], body: bytes) -> list[str]:
         """The lines of a request: some headers, then the body."""
@@ -52,8 +55,8 @@ class Blanking:
                 media_type = value.partition(";")[0].strip().lower()
             if name == "authorization":
                 scheme, _, credential = value.partition(" ")
-                self._learn(credential)
-                lines.append(f"{name}: {scheme} {BLANK}")
+                self._learn(credential or scheme)
+                lines.append(f"{name}: {scheme} {BLANK}" if credential else f"{name}: {BLANK}")
             elif name == "dpop":
                 lines.append(f"{name}: {self._token(value)}")
             elif name in _REQUEST_HEADERS:
@@ -62,8 +65,8 @@ class Blanking:
             text = body.decode("ascii", "replace")
             lines += [f"  {name}={value}" for name, value in self._parameters(text)]
         elif body:
-            lines.append(_shortened(body.decode("utf-8", "replace")))
-        return [self._everywhere(line) for line in lines]
+            lines.append(body.decode("utf-8", "replace"))
+        return self._lines(lines)
 
     def answer(self, headers: Iterable[tuple[str, str]], body: bytes | None, *, of_form: bool) -> list[str]:
         """The lines of an answer.
@@ -73,12 +76,13 @@ class Blanking:
             body: None when it was not read, as with a stream.
             of_form: it answers a form, so its body may be tokens and is shown by name.
         """
-        lines = [f"{name}: {value}" for name, value in headers if name in _ANSWER_HEADERS]
+        shown = [(name, value) for name, value in headers if name in _ANSWER_HEADERS]
+        lines = [f"{name}: {self.url(value) if name == 'location' else value}" for name, value in shown]
         if of_form and body:
             lines.append(self._document(body))
         elif body:
-            lines.append(_shortened(body.decode("utf-8", "replace")))
-        return [self._everywhere(line) for line in lines]
+            lines.append(body.decode("utf-8", "replace"))
+        return self._lines(lines)
 
     def _document(self, body: bytes) -> str:
         try:
@@ -103,6 +107,9 @@ class Blanking:
                 yield name, self._token(value)
             elif name in _PARAMETERS:
                 yield name, value
+            elif not value:  # it may be no name at all
+                self._learn(name)
+                yield BLANK, ""
             else:
                 self._learn(value)
                 yield name, BLANK
@@ -121,17 +128,29 @@ class Blanking:
 
     def _learn(self, value: str) -> None:
         if len(value) >= _SHORTEST:
-            self._secrets.add(value)
+            self._secrets[value] = re.compile("".join(map(_spellings, value)))
+
+    def _lines(self, lines: Iterable[str]) -> list[str]:
+        # cut last: half a secret would not be found
+        return [_shortened(self._everywhere(line)) for line in lines]
 
     def _everywhere(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, BLANK)
+        for secret in sorted(self._secrets, key=len, reverse=True):  # one may be how another begins
+            text = self._secrets[secret].sub(BLANK, text)
         return text
 
 
 def is_form(headers: Mapping[str, str]) -> bool:
     """Whether a request carries a form, as all requests of the back channel do."""
     return headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
+
+
+def _spellings(character: str) -> str:
+    """A pattern for a character as it is, and as JSON or an address may spell it."""
+    if character.isalnum():
+        return character
+    code = f"{ord(character):02x}"
+    return rf"(?:\\?{re.escape(character)}|(?i:%{code}|\\u00{code}))"
 
 
 def _object(segment: str) -> dict[str, Any]:

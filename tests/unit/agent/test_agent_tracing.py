@@ -130,6 +130,55 @@ def test_a_long_body_is_cut() -> None:
     assert line == "a" * 4000 + " ... (5000 characters)"
 
 
+@pytest.mark.parametrize("length", range(3975, 4001))
+def test_a_cut_leaves_no_part_of_a_secret(length: int) -> None:
+    blanking = Blanking()
+    blanking.request((("authorization", f"DPoP {'s3cret' * 4}"),), b"")
+    (line,) = blanking.answer((), b"a" * length + b"s3cret" * 4 + b"b" * 99, of_form=False)
+    assert "s3" not in line
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_secret_that_begins_like_another_one_hides_no_less_of_it(order: int) -> None:
+    for number in range(16):  # the order of a set is nobody's choice
+        first, longer = f"family-{number}", f"family-{number}.s3cret"
+        blanking = Blanking()
+        for value in (first, longer)[::order]:
+            blanking.url(f"https://as.example/x?token={value}")
+        assert blanking.answer((), longer.encode(), of_form=False) == ["***"]
+
+
+@pytest.mark.parametrize(
+    "spelt", ["to/ken+s3cret", "to\\/ken+s3cret", "to/ken\\u002Bs3cret", "to%2Fken%2Bs3cret", "to%2fken%2bs3cret"]
+)
+def test_a_secret_is_known_in_other_spellings(spelt: str) -> None:
+    blanking = Blanking()
+    blanking.request((("authorization", "DPoP to/ken+s3cret"),), b"")
+    assert blanking.answer((), spelt.encode(), of_form=False) == ["***"]
+
+
+def test_a_secret_with_quotes_is_known_where_json_spells_them() -> None:
+    blanking = Blanking()
+    blanking.answer((), json.dumps({"refresh_token": 's3"cret\\value'}).encode(), of_form=True)
+    assert blanking.answer((), json.dumps('s3"cret\\value').encode(), of_form=False) == ['"***"']
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["?code=s3cret-value", "?iss=a&code=s3cret-value", "#access_token=s3cret-value", "?s3cret-value", "?iss=a#s3cret"],
+)
+def test_where_a_redirect_leads_is_shown_without_what_it_carries(address: str) -> None:
+    (line,) = Blanking().answer((("location", f"https://agent.example/cb{address}"),), b"", of_form=True)
+    assert line.startswith("location: https://agent.example/cb")
+    assert "s3cret" not in line
+    assert "s3cret" not in Blanking().url(f"https://agent.example/cb{address}")
+
+
+def test_a_form_that_is_no_form_and_a_credential_without_a_scheme_are_blanked() -> None:
+    posted = (("content-type", "application/x-www-form-urlencoded"), ("authorization", "s3cret-value"))
+    assert "s3cret" not in json.dumps(Blanking().request(posted, b"s3cret-value"))
+
+
 async def test_a_body_that_is_larger_than_what_is_shown_reaches_its_reader_whole_and_a_stream_is_not_read() -> None:
     big, events = Stream(b"x" * 60_000, b"y" * 60_000, b"z"), Stream(b"data: 1\n\n")
 
