@@ -47,6 +47,16 @@ class Blanking:
         shown = base + (f"?{self._form(query)}" if question else "") + (f"#{BLANK}" if fragment else "")
         return self._everywhere(shown)
 
+    def everywhere(self, value: Any) -> Any:
+        """Text or a JSON document, in which what was blanked before is blanked again."""
+        if isinstance(value, str):
+            return self._everywhere(value)
+        if isinstance(value, list):
+            return [self.everywhere(item) for item in value]
+        if isinstance(value, dict):
+            return {self.everywhere(name): self.everywhere(item) for name, item in value.items()}
+        return value
+
     def request(self, headers: Iterable[tuple[str, str]], body: bytes) -> list[str]:
         """The lines of a request: some headers, then the body."""
         lines, media_type = [], ""

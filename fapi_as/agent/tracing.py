@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 
@@ -47,6 +47,10 @@ class Tracing:
     def transport(self, inner: httpx2.AsyncBaseTransport) -> httpx2.AsyncBaseTransport:
         """A transport that does what `inner` does and tells of it."""
         return _Transport(inner, self)
+
+    def legible(self, value: Any) -> Any:
+        """Text, or a JSON document, without what the exchanges had to hide."""
+        return self._blanking.everywhere(value)
 
     def visited(self, url: str) -> None:
         """Tell that a person was sent to a page."""

@@ -117,14 +117,17 @@ def trace(*, tool: str, arguments: str, sign_in: bool, no_browser: bool, as_json
 
     Proofs and assertions are shown as what they say, without the signature.
     """
+    from fapi_as.agent.tracing import Tracing
     from fapi_as.commands.agent_session import Manner, called, run
 
     steps: list[Step] = []
-    tell: Callable[[Step], None] = steps.append if as_json else _print_step
-    manner = Manner(sign_in=sign_in, browser=not no_browser, tell=tell)
+    tracing = Tracing(steps.append if as_json else _print_step)
+    manner = Manner(sign_in=sign_in, browser=not no_browser, tracing=tracing)
     result: dict[str, Any] | None = None
     try:
-        result = run(called(who, tool, _members(arguments), manner))
+        result = tracing.legible(run(called(who, tool, _members(arguments), manner)))
+    except click.ClickException as refusal:
+        raise click.ClickException(tracing.legible(refusal.message)) from None
     finally:  # what led to a failure is what a trace is for
         if as_json:
             print_json({"steps": [_step(step) for step in steps], "result": result})

@@ -23,11 +23,11 @@ from fapi_as.agent.file_store import FileTokenStore
 from fapi_as.agent.loopback import Loopback
 from fapi_as.agent.settings import AgentSettings, GrantType, Identity
 from fapi_as.agent.tokens import TokenSet
-from fapi_as.agent.tracing import Step, Tracing
+from fapi_as.agent.tracing import Tracing
 from fapi_as.commands.agent_profile import Profile, read_profile
+from fapi_as.commands.printing import visible
 
 Result = TypeVar("Result")
-Tell = Callable[[Step], None]
 
 _CALL_SECONDS: Final = 60.0  # for a tool to answer; a person's sign-in has its own limit
 _SIGN_IN_FIRST: Final = "a person has to allow this first: sign in with `fapi-as agent login`, or give --sign-in"
@@ -35,11 +35,11 @@ _SIGN_IN_FIRST: Final = "a person has to allow this first: sign in with `fapi-as
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How a command goes about it: whether a person may be asked, in a browser that it opens, and who is told of it."""
+    """How a command goes about it: whether a person may be asked, in a browser that it opens, and what tells of it."""
 
     sign_in: bool = False
     browser: bool = False
-    tell: Tell | None = None
+    tracing: Tracing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def _noting(refusals: list[str]) -> Callable[[httpx2.Response], Coroutine[Any, A
 
 @asynccontextmanager
 async def _session(profile: Profile, manner: Manner) -> AsyncIterator[Session]:
-    tracing = Tracing(manner.tell) if manner.tell is not None else None
+    tracing = manner.tracing
     by_person = profile.grant_type is GrantType.AUTHORIZATION_CODE
     redirect_uri = profile.redirect_uri if by_person else None
     authorize: Authorize | None = None
@@ -200,5 +200,5 @@ def _sentence(error: BaseException) -> str | None:
     if isinstance(error, TimeoutError):
         return "the MCP server took too long"
     if type(error).__module__.partition(".")[0] in {"mcp", "mcp_types", "pydantic_core"}:
-        return f"the MCP server's answer is an error: {error}"
+        return f"the MCP server's answer is an error: {visible(error)}"
     return None

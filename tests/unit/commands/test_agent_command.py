@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from fapi_as.agent.file_store import FileTokenStore
 from fapi_as.agent.settings import GrantType
 from fapi_as.commands.agent_profile import read_profile
 from fapi_as.commands.group import cli
+from rs_kit.protocol.secret import Secret
+from tests.support.agent_tokens import token_set
 from tests.support.peer_keys import PeerKey
 
 NOTHING = dict.fromkeys(
@@ -170,3 +176,61 @@ def test_a_trace_that_fails_shows_how_far_it_came(configured: Path) -> None:
     assert document["result"] is None
     assert [step["asked"] for step in document["steps"]] == ["POST https://localhost:1/mcp: ConnectError"]
     assert done.stderr == "Error: localhost:1 did not answer: ConnectError\n"
+
+
+class Talkative:
+    """An MCP server that repeats what it was told, and more, where the SDK's client and its caller look."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def answer(self, request: httpx2.Request) -> httpx2.Response:
+        message = json.loads(request.content)
+        if "id" not in message:
+            return httpx2.Response(202)
+        said = f"\x07\u202e{request.headers['authorization']} {request.headers['dpop']}"
+        reply: dict[str, object] = {"jsonrpc": "2.0", "id": message["id"]}
+        if message["method"] == "initialize":
+            reply["result"] = {
+                "protocolVersion": message["params"]["protocolVersion"],
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "talkative", "version": "1"},
+            }
+        elif message["method"] == "tools/list":
+            reply["result"] = {"tools": []}
+        elif message["method"] == "tools/call" and self.where == "result":
+            reply["result"] = {"content": [{"type": "text", "text": said}], "structuredContent": {"said": [said]}}
+        elif message["method"] == "tools/call":
+            reply["error"] = {"code": -32000, "message": said}
+        else:
+            reply["error"] = {"code": -32601, "message": "no such method"}
+        return httpx2.Response(200, json=reply)
+
+
+@pytest.fixture
+def signed_in(configured: Path) -> Path:
+    """Tokens of an earlier sign-in."""
+    named = {"resource": "https://mcp.example/mcp", "issuer": "https://as.example", "client_id": "agent"}
+    tokens = token_set(**named, access_token=Secret("s3cret-token"), expires_at=int(time.time()) + 3600)
+    store = FileTokenStore(configured / "tokens", agent="https://as.example agent")
+    asyncio.run(store.save("https://mcp.example/mcp", tokens))
+    return configured
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize("where", ["result", "error"])
+def test_a_trace_gives_away_nothing_that_the_tool_repeats(
+    signed_in: Path, where: str, as_json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = httpx2.MockTransport(Talkative(where).answer)
+    monkeypatch.setattr(httpx2, "AsyncHTTPTransport", lambda **_: transport)
+    arguments = ["agent", "trace", "get_balance", *(["--json"] if as_json else [])]
+
+    done = CliRunner().invoke(cli, arguments, prog_name="fapi-as")
+
+    assert done.exit_code == (0 if where == "result" else 1), done.stderr
+    assert "DPoP ***" in (done.stdout if where == "result" else done.stderr)
+    assert "s3cret-token" not in done.stdout + done.stderr
+    assert "eyJ" not in done.stdout + done.stderr
+    assert not {"\x07", "\u202e"} & {*done.stdout, *done.stderr}
+    assert done.stderr.count("\n") <= 1
