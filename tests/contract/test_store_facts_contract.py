@@ -155,6 +155,19 @@ async def test_room_follows_the_order_of_attempts_whatever_the_clock_says(harnes
     assert not await won(harness, attempt, at=NOW + 900)
 
 
+@pytest.mark.attack("TIM-02")
+@pytest.mark.parametrize("ahead", [1, 3])
+async def test_what_was_counted_by_a_clock_that_ran_ahead_takes_no_room_until_then(
+    harness: Harness, ahead: int
+) -> None:
+    attempt = Attempt(bucket=b"alice", limit=3, window_seconds=900)
+    for _ in range(ahead):
+        assert await won(harness, attempt, at=NOW + 365 * 24 * 3600)
+    for minutes in (0, 20, 40):  # the clock is right again: as many as the limit in each window, and no more
+        at = NOW + 60 * minutes
+        assert [await won(harness, attempt, at=at) for _ in range(4)] == [True, True, True, False]
+
+
 async def test_attempts_in_one_bucket_make_and_take_no_room_in_another(harness: Harness) -> None:
     alice, bob = (Attempt(bucket=bucket, limit=2, window_seconds=900) for bucket in (b"alice", b"bob"))
     for _ in range(2):

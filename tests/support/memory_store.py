@@ -233,7 +233,7 @@ class MemoryStore:
     def _attempt(self, effect: Attempt, now: int) -> bool:
         counted = self.rows.attempts.get(effect.bucket, ())
         earlier = counted[-effect.limit :]
-        if len(earlier) == effect.limit and earlier[0] > now - effect.window_seconds:
+        if len(earlier) == effect.limit and -effect.window_seconds < earlier[0] - now <= effect.window_seconds:
             return False
         self.rows.attempts[effect.bucket] = (*counted, now)
         return True

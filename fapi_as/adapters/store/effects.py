@@ -129,7 +129,7 @@ class Effects:
     def _attempt(self, transaction: Transaction, effect: Attempt, now: int) -> bool:
         bucket = (self._tenant, effect.bucket)
         row = (*bucket, now, now + effect.window_seconds, *bucket)
-        room = (*bucket, effect.limit, now - effect.window_seconds)
+        room = (*bucket, effect.limit, now - effect.window_seconds, now + effect.window_seconds)
         return transaction.execute(self._text.attempt, row + room).rowcount == 1
 
     def _require(self, transaction: Transaction, effect: Require, now: int) -> bool:

@@ -45,7 +45,7 @@ class Statements:
     touch: str  # usable_until, delete_after, tenant, kind, digest
     open: str  # the columns of an authorization in order, without revoked_at
     revoke: str  # now, tenant, authorization_id
-    attempt: str  # tenant, bucket, at, delete_after, tenant, bucket, tenant, bucket, limit, since
+    attempt: str  # tenant, bucket, at, delete_after, tenant, bucket, tenant, bucket, limit, since, implausible
     forget: str  # tenant, bucket
     give_back: str  # tenant, bucket, tenant, bucket
     record: str  # the columns of an audit fact in order, without id
@@ -192,7 +192,8 @@ def _attempt() -> str:
     """One statement, so that a hundred attempts at once cannot all find room (RAC-13).
 
     There is room when the attempt that lies `limit` before the next one is out of the window. That is one look, however
-    many attempts a bucket holds.
+    many attempts a bucket holds. One further ahead than a window was counted by a clock that ran ahead: it holds nobody
+    up for as long as that was (TIM-02).
     """
     table = table_of(tables.Tried)
     bucket = _at(tables.Tried, "tenant", "bucket")
@@ -204,15 +205,15 @@ def _attempt() -> str:
         earlier.c.bucket == bindparam("bucket"),
         earlier.c.number == following.c.number - bindparam("limit"),
         earlier.c.at > bindparam("since"),
+        earlier.c.at <= bindparam("implausible"),
     )
     row: Any = select(
         bindparam("tenant"), bindparam("bucket"), following.c.number, bindparam("at"), bindparam("delete_after")
     ).where(~full)
     names = ("tenant", "bucket", "number", "at", "delete_after")
     text = insert(table).from_select(names, row)
-    return text_of(
-        text, "tenant", "bucket", "at", "delete_after", "tenant", "bucket", "tenant", "bucket", "limit", "since"
-    )
+    room = ("tenant", "bucket", "limit", "since", "implausible")
+    return text_of(text, "tenant", "bucket", "at", "delete_after", "tenant", "bucket", *room)
 
 
 def _forget() -> str:
