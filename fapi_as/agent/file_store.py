@@ -84,7 +84,8 @@ class FileTokenStore:
             await self._take(lock)
             yield
         finally:
-            os.close(lock)  # and with it the lock
+            fcntl.flock(lock, fcntl.LOCK_UN)  # a process that was forked in the meantime holds it as well
+            os.close(lock)
 
     def _open_lock(self, resource: str) -> int:
         name = f"{self._name(resource)}.lock"

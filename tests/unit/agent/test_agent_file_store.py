@@ -280,6 +280,43 @@ async def test_who_waits_for_the_lock_gets_it_when_the_other_ends(directory: Pat
     assert order[::2] == order[1::2]
 
 
+FORKING = """
+import asyncio, os, sys
+from datetime import timedelta
+from pathlib import Path
+from fapi_as.agent.file_store import FileTokenStore
+
+async def main():
+    end, keep = os.pipe()
+    store = FileTokenStore(Path(sys.argv[1]), agent="agent", patience=timedelta(0))
+    async with store.alone(sys.argv[2]):
+        child = os.fork()
+        if not child:
+            os.close(keep)
+            os.read(end, 1)  # lives on, with a copy of everything that was open
+            os._exit(0)
+    try:
+        async with store.alone(sys.argv[2]):
+            pass
+    finally:
+        os.close(keep)
+        os.waitpid(child, 0)
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_was_forked_in_the_meantime_keeps_no_lock(directory: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKING, str(directory), RESOURCE],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 async def test_a_disk_that_takes_nothing_is_told_and_the_old_set_stays(
     store: FileTokenStore, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
