@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
@@ -52,15 +53,23 @@ class Loopback:
             raise Misconfigured("the redirect_uri must be http://127.0.0.1/ or http://[::1]/ with a path and no query")
         host = parts.hostname
         self._socket = socket.socket(_HOSTS[host], socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
+        if parts.port and os.name == "posix":
+            # the last sign-in's connections linger for a minute; who listens on the port still keeps all others out
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with self._taken():
             self._socket.bind((host, parts.port or 0))
-        except OSError as error:
-            self._socket.close()
-            raise Misconfigured(f"the port of the redirect_uri cannot be taken: {error.strerror}") from None
         self._authority = f"{f'[{host}]' if ':' in host else host}:{self._socket.getsockname()[1]}"
         self._path = parts.path
         self._came_back: asyncio.Future[str] | None = None
         self._visitors = 0
+
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._socket.close()
+            raise Misconfigured(f"the port of the redirect_uri cannot be taken: {error.strerror}") from None
 
     @property
     def redirect_uri(self) -> str:
@@ -69,8 +78,13 @@ class Loopback:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Answer browsers until the end of the block; the port is free afterwards."""
-        server = await asyncio.start_server(self._visited, sock=self._socket, limit=_HEAD_LIMIT)
+        """Answer browsers until the end of the block; the port is free afterwards.
+
+        Raises:
+            Misconfigured: somebody else listens on the port by now.
+        """
+        with self._taken():
+            server = await asyncio.start_server(self._visited, sock=self._socket, limit=_HEAD_LIMIT)
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ import pytest
 
 from fapi_as.agent import InsecureAddress, Misconfigured
 from fapi_as.agent.loopback import Loopback, NobodyCameBack
+from tests.support.processes import free_port
 
 REGISTERED = "http://127.0.0.1/callback"
 ANSWER = "?code=c-1&state=s-1&iss=https%3A%2F%2Fas.example"
@@ -181,6 +182,27 @@ async def test_nobody_answers_before_and_after_and_each_run_has_a_port_of_its_ow
 async def test_a_port_that_must_be_that_one_is_taken_or_refused(loopback: Loopback) -> None:
     with pytest.raises(Misconfigured, match="cannot be taken"):
         Loopback(loopback.redirect_uri)
+
+
+async def test_of_two_that_hold_a_port_that_must_be_that_one_the_second_to_listen_is_refused() -> None:
+    registered = f"http://127.0.0.1:{free_port()}/callback"
+    one, other = Loopback(registered), Loopback(registered)
+    async with one.listening():
+        with pytest.raises(Misconfigured, match="cannot be taken"):
+            async with other.listening():
+                raise AssertionError("two listen")
+        assert (await visit(one, "/callback"))[0].startswith("HTTP/1.1 404")
+
+
+async def test_a_port_that_must_be_that_one_can_be_taken_again_right_after_a_sign_in() -> None:
+    place = Loopback(f"http://127.0.0.1:{free_port()}/callback")
+    async with place.listening():
+        first = await waiting(place)
+        await visit(place, f"/callback{ANSWER}")
+        await first
+    again = Loopback(place.redirect_uri)
+    async with again.listening():
+        assert (await visit(again, "/callback"))[0].startswith("HTTP/1.1 404")
 
 
 @pytest.mark.parametrize(
