@@ -91,6 +91,7 @@ class Listener:
         self._of_source: Counter[str] = Counter()
         self._limit = min(config.connection_limit, _descriptors() - _OWN_DESCRIPTORS)
         self._sweeper: asyncio.TimerHandle | None = None
+        self._expiring = False
         limits = Limits(
             head_seconds=config.head_seconds,
             body_seconds=config.body_seconds,
@@ -123,13 +124,26 @@ class Listener:
         """End every connection that is past its deadline: one timer for all instead of one per request."""
         self._sweeper = None
         now = self._loop.time()
-        overdue = [c for c in self.shared.connections if c.deadline is not None and c.deadline <= now]
-        for connection in overdue:
-            connection.deadline = None
-        if overdue:
-            self._tasks.start(_expire(overdue))
+        overdue = [(c, c.deadline) for c in self.shared.connections if c.deadline is not None and c.deadline <= now]
+        if overdue and not self._expiring:
+            self._expiring = True
+            self._tasks.start(self._expire(overdue))
         if self._connections:
             self._watch()
+
+    async def _expire(self, overdue: Sequence[tuple[Connection, float]]) -> None:
+        try:
+            for connection, deadline in overdue:
+                if connection.deadline != deadline:
+                    continue  # while others were ended it has gone on: what it began meanwhile is answered
+                connection.deadline = None
+                try:
+                    await connection.expire()
+                except Exception:
+                    _logger.exception("a connection did not end as it should")
+                await asyncio.sleep(_EXPIRY_PAUSE_SECONDS)
+        finally:
+            self._expiring = False
 
     def _watch(self) -> None:
         if self._sweeper is None:
@@ -155,12 +169,6 @@ class Listener:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-
-
-async def _expire(overdue: Sequence[Connection]) -> None:
-    for connection in overdue:
-        await connection.expire()
-        await asyncio.sleep(_EXPIRY_PAUSE_SECONDS)
 
 
 def _descriptors() -> int:

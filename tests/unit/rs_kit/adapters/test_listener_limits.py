@@ -165,6 +165,46 @@ async def test_a_kept_alive_connection_that_is_silent_is_closed_without_a_word()
         writer.close()
 
 
+async def test_a_request_that_comes_while_silent_connections_are_ended_is_answered() -> None:
+    echo = Echo()
+    async with listening(echo) as server:
+        peers = [await server.connect() for _ in range(60)]
+        echo.release.clear()
+        server.pass_time(10)  # they are ended one after the other
+        last = tuple(server.listener.shared.connections)[-1].writer.get_extra_info("peername")
+        ((reader, writer),) = (peer for peer in peers if peer[1].get_extra_info("sockname") == last)
+        writer.write(request("GET", "/", "Connection: close"))
+        await reached(lambda: len(server.listener.shared.connections) == 1)
+        assert server.connection.phase is Phase.ANSWERING
+        echo.release.set()
+        assert (await rest(reader))[0].status == 200
+        for _, other in peers:
+            other.close()
+
+
+class Unending:
+    """A connection whose end fails."""
+
+    deadline: float | None = 0.0
+
+    async def expire(self) -> None:
+        raise ValueError
+
+
+async def test_a_connection_that_cannot_be_ended_keeps_no_other_from_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    async with listening(Echo()) as server:
+        unending = cast(Connection, Unending())
+        peers = [await server.connect(), await server.connect()]
+        connections = server.listener.shared.connections
+        connections.add(unending)
+        server.pass_time(10)
+        await reached(lambda: connections == {unending})
+        connections.remove(unending)
+        for _, writer in peers:
+            writer.close()
+    assert [record.message for record in caplog.records] == ["a connection did not end as it should"]
+
+
 async def test_a_fresh_connection_that_is_silent_is_closed_after_10_seconds() -> None:
     async with listening(Echo()) as server:
         reader, writer = await server.connect()
