@@ -27,6 +27,7 @@ class Identity:
 
     Raises:
         InsecureAddress: the issuer is not https, or the redirect URI is neither https nor on this machine.
+        Misconfigured: an endpoint origin has a path or a query.
     """
 
     issuer: str
@@ -38,7 +39,9 @@ class Identity:
     def __post_init__(self) -> None:
         secure_issuer(self.issuer)
         for allowed in self.endpoint_origins:
-            secure(allowed, "endpoint origin")
+            parts = secure(allowed, "endpoint origin")
+            if parts.path not in {"", "/"} or parts.query:  # it would allow more than it says
+                raise Misconfigured(f"{allowed} is no origin: give scheme, host and port, and no path")
         if self.redirect_uri is not None:
             acceptable_redirect(self.redirect_uri)
 

@@ -26,6 +26,7 @@ _OPTIONS: Final = (
     ),
     click.option("--resource", help="The MCP server's URL."),
     click.option("--issuer", help="The authorization server that the agent is registered with."),
+    click.option("--endpoint-origins", help="Other origins of its endpoints, as https://host, separated by spaces."),
     click.option("--client-id", help="The agent's name there."),
     click.option("--key", type=_FILE, help="Its private key (PEM), which only its owner may read."),
     click.option("--kid", help="The name of that key, as it is registered."),

@@ -22,7 +22,7 @@ _DEFAULT_FILE: Final = Path("fapi-agent.toml")
 _REDIRECT_URI: Final = "http://127.0.0.1/callback"
 _PATHS: Final = frozenset({"key", "ca", "store"})
 _NEEDED: Final = ("resource", "issuer", "client_id", "key")
-_MEMBERS: Final = frozenset({*_NEEDED, "kid", "ca", "scope", "grant_type", "redirect_uri", "store"})
+_MEMBERS: Final = frozenset({*_NEEDED, "endpoint_origins", "kid", "ca", "scope", "grant_type", "redirect_uri", "store"})
 _OTHERS: Final = 0o077
 
 
@@ -32,6 +32,7 @@ class Profile:
 
     resource: str
     issuer: str
+    endpoint_origins: tuple[str, ...]
     client_id: str
     key: SigningKey
     scope: tuple[str, ...]
@@ -57,6 +58,7 @@ def read_profile(who: Mapping[str, Any]) -> Profile:
     return Profile(
         resource=values["resource"],
         issuer=values["issuer"],
+        endpoint_origins=tuple(values.get("endpoint_origins", "").split()),
         client_id=values["client_id"],
         key=_key(Path(values["key"]), values.get("kid")),
         scope=tuple(values.get("scope", "").split()),

@@ -135,13 +135,19 @@ async def _session(profile: Profile, manner: Manner) -> AsyncIterator[Session]:
                 _authorize(loopback, browser=manner.browser, tracing=tracing),
             )
         identity = Identity(
-            issuer=profile.issuer, client_id=profile.client_id, key=profile.key, redirect_uri=redirect_uri
+            issuer=profile.issuer,
+            client_id=profile.client_id,
+            key=profile.key,
+            redirect_uri=redirect_uri,
+            endpoint_origins=profile.endpoint_origins,
         )
         settings = AgentSettings(
             resource=profile.resource, identities=(identity,), scope=profile.scope, grant_type=profile.grant_type
         )
         back_channel = await stack.enter_async_context(_client(profile, tracing, None))
-        store = FileTokenStore(profile.store, agent=f"{profile.issuer} {profile.client_id}")
+        # what a person allowed is not used by an agent that acts for itself, nor the other way round
+        whose = f"{profile.issuer} {profile.client_id}" + ("" if by_person else f" {profile.grant_type.value}")
+        store = FileTokenStore(profile.store, agent=whose)
         auth = AgentAuth(settings, back_channel=back_channel, authorize=authorize, store=store)
         http = await stack.enter_async_context(_client(profile, tracing, auth))
         yield Session(profile=profile, auth=auth, http=http)

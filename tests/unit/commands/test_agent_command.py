@@ -22,7 +22,20 @@ from tests.support.agent_tokens import token_set
 from tests.support.peer_keys import PeerKey
 
 NOTHING = dict.fromkeys(
-    ("config", "resource", "issuer", "client_id", "key", "kid", "ca", "scope", "grant_type", "redirect_uri", "store")
+    [
+        "config",
+        "resource",
+        "issuer",
+        "endpoint_origins",
+        "client_id",
+        "key",
+        "kid",
+        "ca",
+        "scope",
+        "grant_type",
+        "redirect_uri",
+        "store",
+    ]
 )
 FILE = """
 resource = "https://mcp.example/mcp"
@@ -30,6 +43,7 @@ issuer = "https://as.example"
 client_id = "agent"
 key = "keys/agent.pem"
 scope = "accounts:read openid"
+endpoint_origins = "https://tokens.example https://par.example:8443"
 store = "tokens"
 """
 
@@ -76,6 +90,7 @@ def test_the_file_says_who_the_agent_is_with_paths_that_are_relative_to_it(
     assert profile.scope == ("accounts:read", "openid")
     assert profile.grant_type is GrantType.AUTHORIZATION_CODE
     assert profile.redirect_uri == "http://127.0.0.1/callback"
+    assert profile.endpoint_origins == ("https://tokens.example", "https://par.example:8443")
     assert profile.store == configured / "tokens"
     assert profile.key.alg == "ES256"
 
@@ -126,6 +141,8 @@ def test_who_is_nobody_is_told_what_to_give(desk: Path) -> None:
         (lambda text: text + 'ca = "keys/agent.pem"\n', "no certificates of authorities"),
         (lambda text: text.replace("https://mcp", "http://mcp"), "not an https address"),
         (lambda text: text.replace("https://as.example", "https://as.example/?x=1"), "the issuer has a query"),
+        (lambda text: text.replace("https://par", "http://par"), "the endpoint origin is not an https address"),
+        (lambda text: text.replace("https://par", "https://par.example/x https://par"), "is no origin"),
         (lambda text: text.replace("openid", "*"), "a wildcard is no scope"),
     ],
 )
@@ -215,6 +232,23 @@ def signed_in(configured: Path) -> Path:
     store = FileTokenStore(configured / "tokens", agent="https://as.example agent")
     asyncio.run(store.save("https://mcp.example/mcp", tokens))
     return configured
+
+
+def test_an_agent_that_acts_for_itself_does_not_use_what_a_person_allowed_it(
+    signed_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[httpx2.Request] = []
+
+    async def nothing(_: httpx2.AsyncHTTPTransport, request: httpx2.Request) -> httpx2.Response:
+        sent.append(request)
+        return httpx2.Response(404)
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", nothing)
+    done = CliRunner().invoke(cli, ["agent", "token"], prog_name="fapi-as")
+    assert "s3cret-token" in done.stdout
+
+    assert "there is no protected resource metadata" in refused("token", "--grant-type", "client_credentials")
+    assert sent
 
 
 @pytest.mark.parametrize("as_json", [True, False])
