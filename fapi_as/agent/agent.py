@@ -208,7 +208,8 @@ class Agent:
         return True
 
     def _obtain(self, identity: Identity, scope: tuple[str, ...], need: Need) -> Exchange[None]:
-        demanded = need.reason in {Reason.SCOPE, Reason.SIGN_IN}
+        # without a challenge it is the person who wants to sign in again
+        demanded = need.challenge is not None and need.reason in {Reason.SCOPE, Reason.SIGN_IN}
         if self._settings.grant_type is GrantType.AUTHORIZATION_CODE:
             self._prompts.allow(self._clock.now(), demanded=demanded)
         channel = yield from self._channel(identity)

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from fapi_as.agent import AgentAuth, BrowserNeeded, Misconfigured
+from fapi_as.agent import AgentAuth, BrowserNeeded, Misconfigured, TooManyPrompts
 from fapi_as.agent.challenge import Challenge
 from fapi_as.agent.file_store import FileTokenStore, StoreUnusable
 from fapi_as.agent.shared_tokens import still_needed
@@ -153,6 +153,16 @@ async def test_a_sign_in_again_asks_the_person_again_and_replaces_the_tokens(dir
     assert len(peer.visited) == 2
     assert first.access_token != second.access_token
     assert json.loads(the_file(directory).read_bytes())["access_token"] == second.access_token.reveal()
+
+
+async def test_a_sign_in_that_nobody_but_the_person_wants_is_no_demand_of_the_resource(directory: Path) -> None:
+    peer = Peer()
+    process = Process(peer, FileTokenStore(directory, agent="agent"), person=True)
+    for _ in range(12):
+        await process.auth.sign_in()
+    with pytest.raises(TooManyPrompts, match="12 times within an hour"):
+        await process.auth.sign_in()
+    assert len(peer.visited) == 12
 
 
 async def test_a_store_that_must_not_be_used_stops_the_call_before_anything_is_sent(directory: Path) -> None:
