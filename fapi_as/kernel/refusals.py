@@ -114,9 +114,11 @@ class RefusalBudget:
         self._turn(now)
         return tuple(self._ended.values())
 
-    def written(self, tally: Tally) -> None:
-        """Forget a tally that is a fact now."""
-        self._ended.pop(tally.reason, None)
+    def written(self, tally: Tally, times: int) -> None:
+        """Forget what is a fact now; what joined the tally meanwhile is told next time."""
+        tally.count -= times
+        if not tally.count:
+            self._ended.pop(tally.reason, None)
 
     def _has_room(self, who: str) -> bool:
         return len(self._tallies) < _TALLIES and self._reasons[who] < REFUSAL_REASONS_PER_SOURCE
@@ -125,8 +127,11 @@ class RefusalBudget:
         return self._told[who] < REFUSALS_TOLD_PER_SOURCE and self._told.total() < REFUSALS_TOLD_IN_ALL
 
     def _turn(self, now: int) -> None:
-        """Begin another minute, also when the clock was set back."""
-        if now // _WINDOW == self._minute:
+        """Begin another minute, also when the clock was set back.
+
+        A request that came in the minute before and is refused only now gives nobody a fresh budget.
+        """
+        if 0 <= self._minute - now // _WINDOW <= 1:
             return
         for tally in self._tallies.values():
             if tally.count:
@@ -177,6 +182,6 @@ async def write_counts(context: Evidence, now: int) -> None:
     await context.owed.pay(context.store, now)
     for budget in (context.refusals, context.refusals_of_clients):
         for tally in budget.ended(now):
-            decision = Issue(effects=(Record(fact=tally.fact()),))
+            times, decision = tally.count, Issue(effects=(Record(fact=tally.fact()),))
             await context.store.commit(decision, tally.stamp())
-            budget.written(tally)
+            budget.written(tally, times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -143,6 +144,18 @@ async def test_counts_become_facts_once(server: Context, store: MemoryStore) -> 
     assert (written.fact.detail, written.stamp.source, written.stamp.at) == ("5 times: no assertion", "192.0.2.1", NOW)
 
 
+async def test_what_joins_a_count_while_that_is_written_is_not_lost(server: Context, store: MemoryStore) -> None:
+    spend(server.refusals, 105)
+    writing = asyncio.create_task(write_counts(server, NOW + 600))
+    await asyncio.sleep(0)
+    assert not store.written  # it has begun
+    spend(server.refusals, 107)  # the clock was set back to the very minute
+    server.refusals.ended(NOW + 600)
+    await writing
+    await write_counts(server, NOW + 600)
+    assert [fact.detail for fact in store.facts] == ["5 times: no assertion", "7 times: no assertion"]
+
+
 async def test_counts_wait_for_a_store_that_is_down(server: Context, store: MemoryStore) -> None:
     spend(server.refusals, 105)
     store.unavailable = True
@@ -162,6 +175,14 @@ def test_what_waits_for_a_store_is_bounded_and_none_of_it_is_lost(budget: Refusa
     assert len(waiting) <= 4_001
     told = 6 * 2 * REFUSALS_TOLD_IN_ALL
     assert 6 * 6_000 - told <= sum(tally.count for tally in waiting) < 6 * 6_000
+
+
+def test_a_refusal_that_comes_late_gives_nobody_another_budget(budget: RefusalBudget) -> None:
+    late = replace(STAMP, at=NOW - 60)
+    assert spend(budget, 200) == REFUSALS_TOLD_PER_SOURCE
+    assert spend(budget, 10, stamp=late) == 0
+    assert spend(budget, 10) == 0
+    assert [tally.count for tally in budget.ended(LATER)] == [120]
 
 
 def test_a_clock_that_was_set_back_begins_another_minute(budget: RefusalBudget) -> None:
