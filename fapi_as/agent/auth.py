@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from datetime import timedelta
+from typing import Final
 
 import anyio
 import httpx2
 
 from fapi_as.agent.agent import Agent
+from fapi_as.agent.authorization import is_of_this_request
 from fapi_as.agent.clock_and_entropy import SystemClock, SystemEntropy
 from fapi_as.agent.errors import BrowserNeeded, Misconfigured, RedirectRefused
 from fapi_as.agent.ports import TokenStore
 from fapi_as.agent.sending import ANSWER_TIMEOUT, answer_of, drained, dressed, sent
 from fapi_as.agent.settings import AgentSettings
 from fapi_as.agent.shared_tokens import still_needed
-from fapi_as.agent.steps import Answer, Callback, Exchange, Need, Reason, Renew, Send
+from fapi_as.agent.steps import Answer, Callback, Exchange, Need, Reason, Renew, Send, Visit
 from fapi_as.agent.token_store import MemoryTokenStore
 from fapi_as.agent.tokens import TokenSet
 
@@ -26,6 +28,8 @@ else:
     from typing_extensions import override  # httpx2 brings it to the Pythons that need it
 
 Authorize = Callable[[str], Awaitable[str]]
+Another = Callable[[], Awaitable[str]]
+_STRANGERS: Final = 16  # answers to no request of ours, at an address that anybody on the machine can reach
 
 
 class AgentAuth(httpx2.Auth):
@@ -36,22 +40,25 @@ class AgentAuth(httpx2.Auth):
         back_channel: the client for metadata and the authorization server. It is not the one that this object is the
             auth of: neither its cookies and headers nor its redirects may touch what is sent there.
         authorize: opens an address in a person's browser and gives the address the browser came back to.
+        another: waits for one more such address, where a page or a program that nobody asked may bring the first.
         store: where tokens outlive this object.
         timeout: for one answer to the agent's own requests, from first to last byte; a person may take longer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the ports of one agent, named at every call
         self,
         settings: AgentSettings,
         *,
         back_channel: httpx2.AsyncClient,
         authorize: Authorize | None = None,
+        another: Another | None = None,
         store: TokenStore | None = None,
         timeout: timedelta = ANSWER_TIMEOUT,
     ) -> None:
         self._agent = Agent(settings, clock=SystemClock(), entropy=SystemEntropy())
         self._back_channel = back_channel
         self._authorize = authorize
+        self._another = another
         self._timeout = timeout
         self._store = store if store is not None else MemoryTokenStore()
         self._alone = anyio.Lock()
@@ -179,12 +186,15 @@ class AgentAuth(httpx2.Auth):
                 if isinstance(step, Send):
                     reply: Answer | Callback = await sent(self._back_channel, step.request, self._timeout)
                 else:
-                    reply = await self._visited(step.url)
+                    reply = await self._visited(step)
                 step = exchange.send(reply)
         except StopIteration:
             return
 
-    async def _visited(self, url: str) -> Callback:
+    async def _visited(self, step: Visit) -> Callback:
         if self._authorize is None:
             raise BrowserNeeded("a person has to allow this, and this agent has no browser to send them to")
-        return Callback(url=await self._authorize(url))
+        came_back, strangers = await self._authorize(step.url), 0
+        while self._another is not None and strangers < _STRANGERS and not is_of_this_request(came_back, step.state):
+            came_back, strangers = await self._another(), strangers + 1
+        return Callback(url=came_back)

@@ -74,7 +74,7 @@ def by_code(channel: BackChannel, wanted: Asked, before_visit: Callable[[], None
         asked["max_age"] = wanted.max_age
     request_uri = yield from _push(channel, asked)
     before_visit()
-    callback = yield from visit(_authorization_url(channel, request_uri))
+    callback = yield from visit(_authorization_url(channel, request_uri), state)
     code = checked_response(callback.url, redirect_uri=redirect_uri, state=state, issuer=channel.server.issuer)
     redemption = {
         "grant_type": "authorization_code",
@@ -140,6 +140,18 @@ def checked_response(url: str, *, redirect_uri: str, state: str, issuer: str) ->
     if not code:
         raise ResponseRejected("the authorization response has no code")
     return code
+
+
+def is_of_this_request(url: str, state: str) -> bool:
+    """Whether somebody who knows our request sent the browser here; anybody can send one to an address of this machine.
+
+    It is no judgement of the response, which `checked_response` makes.
+    """
+    try:
+        pairs = parse_qsl(urlsplit(url).query, max_num_fields=_FIELD_LIMIT)
+    except ValueError:
+        return False
+    return any(name == "state" and hmac.compare_digest(value.encode(), state.encode()) for name, value in pairs)
 
 
 def _parameters(url: str, redirect_uri: str) -> dict[str, str]:

@@ -40,14 +40,14 @@ def send(request: Request, what: str) -> Exchange[Answer]:
     return answer
 
 
-def visit(url: str) -> Exchange[Callback]:
-    """Send a person to an address and wait until they come back.
+def visit(url: str, state: str) -> Exchange[Callback]:
+    """Send a person to an address and wait until they come back, with this `state`.
 
     Raises:
         InsecureAddress: it is not https.
     """
     secure(url, "authorization endpoint")
-    callback = yield Visit(url=url)
+    callback = yield Visit(url=url, state=state)
     if not isinstance(callback, Callback):
         raise TypeError("the reply to Visit is a Callback")
     return callback

@@ -62,6 +62,7 @@ class Loopback:
         self._path = parts.path
         self._came_back: asyncio.Future[str] | None = None
         self._visitors = 0
+        self._patience = self._end = 0.0  # seconds, and a time of the event loop's clock
 
     @contextmanager
     def _taken(self) -> Iterator[None]:
@@ -96,12 +97,22 @@ class Loopback:
         Raises:
             NobodyCameBack: it did not within `patience`.
         """
+        self._patience = patience.total_seconds()
+        self._end = asyncio.get_running_loop().time() + self._patience
+        return await self.another()
+
+    async def another(self) -> str:
+        """Wait for one more address, in what is left of the time of `answer`: the first was brought by a stranger.
+
+        Raises:
+            NobodyCameBack: there was none.
+        """
         self._came_back = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(patience.total_seconds()):
+            async with asyncio.timeout_at(self._end):
                 return await self._came_back
         except TimeoutError:
-            minutes = patience.total_seconds() / 60
+            minutes = self._patience / 60
             raise NobodyCameBack(f"nobody came back from the browser within {minutes:g} minutes") from None
         finally:
             self._came_back = None

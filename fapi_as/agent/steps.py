@@ -55,9 +55,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """Let the person open this address, and reply with the Callback that their browser made."""
+    """Let the person open this address, and reply with the Callback that their browser made: that with this `state`."""
 
     url: str
+    state: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 import httpx2
 
-from fapi_as.agent.auth import AgentAuth, Authorize
+from fapi_as.agent.auth import AgentAuth, Another, Authorize
 from fapi_as.agent.browser import open_page
 from fapi_as.agent.challenge import chosen
 from fapi_as.agent.errors import AgentError, BrowserNeeded
@@ -126,14 +126,13 @@ async def _session(profile: Profile, manner: Manner) -> AsyncIterator[Session]:
     by_person = profile.grant_type is GrantType.AUTHORIZATION_CODE
     redirect_uri = profile.redirect_uri if by_person else None
     authorize: Authorize | None = None
+    another: Another | None = None
     async with AsyncExitStack() as stack:
         if by_person and manner.sign_in:
             loopback = Loopback(profile.redirect_uri)
             await stack.enter_async_context(loopback.listening())
-            redirect_uri, authorize = (
-                loopback.redirect_uri,
-                _authorize(loopback, browser=manner.browser, tracing=tracing),
-            )
+            redirect_uri = loopback.redirect_uri
+            authorize, another = _authorize(loopback, browser=manner.browser, tracing=tracing)
         identity = Identity(
             issuer=profile.issuer,
             client_id=profile.client_id,
@@ -148,7 +147,7 @@ async def _session(profile: Profile, manner: Manner) -> AsyncIterator[Session]:
         # what a person allowed is not used by an agent that acts for itself, nor the other way round
         whose = f"{profile.issuer} {profile.client_id}" + ("" if by_person else f" {profile.grant_type.value}")
         store = FileTokenStore(profile.store, agent=whose)
-        auth = AgentAuth(settings, back_channel=back_channel, authorize=authorize, store=store)
+        auth = AgentAuth(settings, back_channel=back_channel, authorize=authorize, another=another, store=store)
         http = await stack.enter_async_context(_client(profile, tracing, auth))
         yield Session(profile=profile, auth=auth, http=http)
 
@@ -161,19 +160,25 @@ def _client(profile: Profile, tracing: Tracing | None, auth: AgentAuth | None) -
     return httpx2.AsyncClient(transport=transport, auth=auth, timeout=_CALL_SECONDS, headers=headers)
 
 
-def _authorize(loopback: Loopback, *, browser: bool, tracing: Tracing | None) -> Authorize:
+def _authorize(loopback: Loopback, *, browser: bool, tracing: Tracing | None) -> tuple[Authorize, Another]:
+    async def told(waiting: Awaitable[str]) -> str:
+        came_back = await waiting
+        if tracing is not None:
+            tracing.came_back(came_back)
+        return came_back
+
     async def authorize(url: str) -> str:
         if tracing is not None:
             tracing.visited(url)
         click.echo(f"Open this address in your browser, if it does not open by itself:\n\n    {url}\n", err=True)
         if browser:
             open_page(url)
-        came_back = await loopback.answer()
-        if tracing is not None:
-            tracing.came_back(came_back)
-        return came_back
+        return await told(loopback.answer())
 
-    return authorize
+    async def another() -> str:
+        return await told(loopback.another())
+
+    return authorize, another
 
 
 def _explain(error: BaseException) -> NoReturn:

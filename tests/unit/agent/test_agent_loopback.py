@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 
-from fapi_as.agent import InsecureAddress, Misconfigured
+from fapi_as.agent import AgentAuth, InsecureAddress, Misconfigured, ResponseRejected, TokenSet
 from fapi_as.agent.loopback import Loopback, NobodyCameBack
+from tests.support.agent_peer import Peer, identity, settings
 from tests.support.processes import free_port
+from tests.unit.agent.test_agent_wrappers import transports
 
 REGISTERED = "http://127.0.0.1/callback"
 ANSWER = "?code=c-1&state=s-1&iss=https%3A%2F%2Fas.example"
@@ -177,6 +181,59 @@ async def test_nobody_answers_before_and_after_and_each_run_has_a_port_of_its_ow
         await visit(place, "/callback")
     async with other.listening():
         pass
+
+
+STRANGERS = [f"?{given}" for given in ("x", "code=c-1", "error=access_denied&state=", "code=c&state=guess&iss=x")]
+
+
+async def test_a_page_that_guessed_the_port_does_not_end_the_sign_in(loopback: Loopback) -> None:
+    tokens, peer = await signed_in(loopback, STRANGERS)
+
+    assert tokens.access_token.reveal() in peer.issued
+    assert len(peer.requests_to("/token")) == 1
+    assert len(peer.visited) == 1
+
+
+async def test_who_sends_strangers_without_end_is_not_waited_for(loopback: Loopback) -> None:
+    with pytest.raises(ResponseRejected):
+        await signed_in(loopback, [f"?code={number}" for number in range(17)])
+
+
+@pytest.mark.parametrize("response", [{"iss": "https://evil.example"}, {"iss": None}, {"code": None}])
+async def test_an_answer_with_our_state_is_judged_and_not_waited_past(
+    loopback: Loopback, response: dict[str, str | None]
+) -> None:
+    with pytest.raises(ResponseRejected):
+        await signed_in(loopback, [], response=response)
+
+
+async def signed_in(place: Loopback, strangers: list[str], **lies: Any) -> tuple[TokenSet, Peer]:
+    """A sign-in during which these come to the loopback before the person's browser does."""
+    peer = Peer(callback_prefix=f"{place.redirect_uri}?", **lies)
+    _, to_servers = transports(peer)
+
+    async def browsers(came_back: str) -> None:
+        for target in [*strangers, f"?{came_back.partition('?')[2]}"]:
+            head = "HTTP/1.1 410"
+            while head.startswith("HTTP/1.1 410") and not ended.is_set():  # between two answers
+                head, _ = await visit(place, f"/callback{target}", *NAVIGATION)
+
+    async def authorize(url: str) -> str:
+        task = asyncio.create_task(browsers(peer.callback(url).url))
+        tasks.append(task)
+        return await place.answer()
+
+    ended, tasks = asyncio.Event(), list[asyncio.Task[None]]()
+    known = (identity(redirect_uri=place.redirect_uri),)
+    async with httpx2.AsyncClient(transport=to_servers) as back_channel:
+        auth = AgentAuth(
+            settings(identities=known), back_channel=back_channel, authorize=authorize, another=place.another
+        )
+        try:
+            return await auth.sign_in(), peer
+        finally:
+            ended.set()
+            await asyncio.gather(*tasks)
 
 
 async def test_a_port_that_must_be_that_one_is_taken_or_refused(loopback: Loopback) -> None:
