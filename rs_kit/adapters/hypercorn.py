@@ -37,7 +37,9 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Application = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
-_OWN_DESCRIPTORS: Final = 128  # the database, logs, sockets that listen, handshakes that have just begun
+_OWN_DESCRIPTORS: Final = 64  # the database, logs, sockets that listen
+_HANDSHAKES: Final = 1024  # under way at once, each of which may take a quarter of a mebibyte
+_FEWEST_HANDSHAKES: Final = 64  # where a process may have few descriptors: a quarter of them otherwise
 _SWEEP_SECONDS: Final = 0.5
 _EXPIRY_PAUSE_SECONDS: Final = 0.001  # peers that came together also end together: others must not wait for that
 _LAST_ACCEPTS_SECONDS: Final = 0.02
@@ -89,7 +91,7 @@ class Listener:
         self._tasks = ApplicationTasks(loop, _logger)
         self._connections: set[asyncio.Task[None]] = set()
         self._of_source: Counter[str] = Counter()
-        self._limit = min(config.connection_limit, _descriptors() - _OWN_DESCRIPTORS)
+        self._limit = min(config.connection_limit, _descriptors() - _OWN_DESCRIPTORS - _handshake_limit())
         self._sweeper: asyncio.TimerHandle | None = None
         self._expiring = False
         limits = Limits(
@@ -176,6 +178,10 @@ def _descriptors() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
+def _handshake_limit() -> int:
+    return max(_FEWEST_HANDSHAKES, min(_HANDSHAKES, _descriptors() // 4))
+
+
 def _hypercorn_config() -> Config:
     config = Config()
     config.include_server_header = False
@@ -205,7 +211,11 @@ async def serve(
     async with _lifespan(Lifespan(wrapped, _hypercorn_config(), asyncio.get_running_loop(), state)):
         sockets = bind(config.host, config.port, reuse_port=config.reuse_port)
         context, seconds = config.tls(), config.handshake_seconds
-        acceptors = [Acceptor(bound, listener.accept, context=context, handshake_seconds=seconds) for bound in sockets]
+        share = _handshake_limit() // len(sockets)
+        acceptors = [
+            Acceptor(bound, listener.accept, context=context, handshake_seconds=seconds, handshake_limit=share)
+            for bound in sockets
+        ]
         for acceptor in acceptors:
             acceptor.start(config.backlog)
         if ready is not None:

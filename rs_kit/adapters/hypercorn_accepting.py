@@ -28,6 +28,8 @@ class Acceptor:
         on_connection: called with every connection that is ready to be read, after its handshake.
         context: for TLS; None for plain HTTP, where accepting costs nothing and needs no pause.
         handshake_seconds: how long a handshake may take.
+        handshake_limit: how many may be under way; for one more the oldest is given up, since peers that say nothing
+            at all would else hold every descriptor of the process.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Acceptor:
         *,
         context: ssl.SSLContext | None,
         handshake_seconds: float,
+        handshake_limit: int,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._bound = bound
@@ -49,7 +52,8 @@ class Acceptor:
                 "ssl_shutdown_timeout": _SHUTDOWN_SECONDS,
             }
         self._resumption: asyncio.TimerHandle | None = None
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], None] = {}  # in the order in which they began
+        self._handshake_limit = handshake_limit
 
     def start(self, backlog: int) -> None:
         """Listen; so many connections may wait in the kernel."""
@@ -78,6 +82,10 @@ class Acceptor:
         except OSError:
             self._rest(_RETRY_SECONDS)  # the socket stays readable: trying at once would try for ever
             return
+        if len(self._handshakes) >= self._handshake_limit:
+            oldest = next(iter(self._handshakes))
+            self._forget(oldest)
+            oldest.cancel()
         self._begin(peer)
         if self._tls:
             self._rest(_PAUSE_SECONDS)
@@ -89,8 +97,11 @@ class Acceptor:
     def _begin(self, peer: socket.socket) -> None:
         peer.settimeout(0)
         handshake = self._loop.create_task(self._connect(peer))
-        self._handshakes.add(handshake)
-        handshake.add_done_callback(self._handshakes.discard)
+        self._handshakes[handshake] = None
+        handshake.add_done_callback(self._forget)
+
+    def _forget(self, handshake: asyncio.Task[None]) -> None:
+        self._handshakes.pop(handshake, None)
 
     async def _connect(self, peer: socket.socket) -> None:
         reader = asyncio.StreamReader(loop=self._loop)

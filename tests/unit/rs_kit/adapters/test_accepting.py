@@ -56,9 +56,16 @@ async def greeting(port: int, context: ssl.SSLContext | None = None) -> bytes:
         return await reader.read()
 
 
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    authority, server, client = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
+
+
 async def test_everybody_who_connects_at_once_is_let_in() -> None:
     listening = bound()
-    acceptor = Acceptor(listening, Greeter(), context=None, handshake_seconds=5.0)
+    acceptor = Acceptor(listening, Greeter(), context=None, handshake_seconds=5.0, handshake_limit=MANY)
     acceptor.start(MANY)
     said = await asyncio.gather(*(greeting(listening.getsockname()[1]) for _ in range(MANY)))
     acceptor.close()
@@ -67,11 +74,9 @@ async def test_everybody_who_connects_at_once_is_let_in() -> None:
 
 @pytest.mark.attack("HTT-16")
 async def test_handshakes_begin_one_after_the_other() -> None:
-    authority, server, client = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(server)
-    authority.configure_trust(client)
+    server, client = contexts()
     listening, greeter = bound(), Greeter()
-    acceptor = Acceptor(listening, greeter, context=server, handshake_seconds=5.0)
+    acceptor = Acceptor(listening, greeter, context=server, handshake_seconds=5.0, handshake_limit=MANY)
     acceptor.start(MANY)
     began = time.monotonic()
     said = await asyncio.gather(*(greeting(listening.getsockname()[1], client) for _ in range(MANY)))
@@ -80,9 +85,28 @@ async def test_handshakes_begin_one_after_the_other() -> None:
     assert max(greeter.moments) - began >= (MANY - 1) * 0.001
 
 
+@pytest.mark.attack("HTT-16")
+async def test_peers_that_never_begin_their_handshake_hold_no_more_than_a_number_of_descriptors() -> None:
+    server, client = contexts()
+    listening = bound()
+    acceptor = Acceptor(listening, Greeter(), context=server, handshake_seconds=60.0, handshake_limit=3)
+    acceptor.start(MANY)
+    port = listening.getsockname()[1]
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MANY)]
+    assert await greeting(port, client) == b"hello"  # the newest is served, the oldest were given up
+    async with asyncio.timeout(5):
+        for reader, _ in silent[: MANY - 3]:
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+    assert not any(reader.at_eof() for reader, _ in silent[MANY - 2 :])
+    for _, writer in silent:
+        writer.close()
+    acceptor.close()
+
+
 async def test_without_descriptors_nobody_is_lost_and_nothing_spins() -> None:
     listening = bound(OutOfDescriptors)
-    acceptor = Acceptor(listening, Greeter(), context=None, handshake_seconds=5.0)
+    acceptor = Acceptor(listening, Greeter(), context=None, handshake_seconds=5.0, handshake_limit=MANY)
     acceptor.start(MANY)
     used, began = time.process_time(), time.monotonic()
     said = await greeting(listening.getsockname()[1])
@@ -94,7 +118,7 @@ async def test_without_descriptors_nobody_is_lost_and_nothing_spins() -> None:
 
 async def test_who_waits_when_the_listener_stops_is_let_in_and_later_ones_are_refused() -> None:
     listening = bound()
-    acceptor = Acceptor(listening, Greeter(), context=None, handshake_seconds=5.0)
+    acceptor = Acceptor(listening, Greeter(), context=None, handshake_seconds=5.0, handshake_limit=MANY)
     acceptor.start(MANY)
     port = listening.getsockname()[1]
     with socket.create_connection(("127.0.0.1", port)) as waiting:  # accepted by the kernel, not by us
