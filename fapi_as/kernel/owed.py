@@ -12,10 +12,11 @@ from fapi_as.protocol.decisions import Issue
 from fapi_as.protocol.errors import StorageUnavailable
 
 _KEPT: Final = 1_000  # the oldest goes
+_AT_ONCE: Final = 100  # in one transaction: whoever signs in first after an outage waits for a few commits only
 
 
 class Owed:
-    """Decisions that were due while the store could not be written."""
+    """Decisions that were due while the store could not be written, of effects that are never lost."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[Issue, Stamp]] = deque(maxlen=_KEPT)
@@ -31,11 +32,12 @@ class Owed:
             StorageUnavailable: what was not committed waits on.
         """
         while self._waiting:
-            decision, stamp = self._waiting.popleft()
+            due = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
+            effects = tuple(effect for decision, _ in due for effect in decision.effects)
             try:
-                await store.commit(decision, replace(stamp, at=now))
+                await store.commit(Issue(effects=effects), replace(due[0][1], at=now))
             except StorageUnavailable:
-                self._waiting.appendleft((decision, stamp))
+                self._waiting.extendleft(reversed(due))
                 raise
 
     def __len__(self) -> int:

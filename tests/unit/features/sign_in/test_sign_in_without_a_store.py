@@ -6,7 +6,8 @@ import pytest
 
 from fapi_as.kernel.refusals import write_counts
 from fapi_as.protocol.audit_events import Stamp
-from fapi_as.protocol.decisions import Decision
+from fapi_as.protocol.decisions import Decision, Issue
+from fapi_as.protocol.effects import GiveBack
 from fapi_as.protocol.errors import StorageUnavailable
 from tests.support.house import PASSWORD, House, page
 from tests.support.memory_store import MemoryStore
@@ -60,6 +61,22 @@ async def test_what_was_given_back_is_given_back_once_and_by_the_chores_too() ->
     assert len(house.context.owed) == 0
     counted = [len(attempts) for attempts in store.rows.attempts.values()]
     assert sorted(counted)[-2:] == [3, 3]  # of the account and of the source
+
+
+async def test_whoever_signs_in_first_after_an_outage_does_not_wait_for_a_thousand_commits() -> None:
+    store = Failing()
+    house = House(store=store)
+    login = await house.opened()
+    stamp = Stamp(at=house.clock.now(), correlation_id="c-0", endpoint="/login", source="192.0.2.1")
+    for n in range(1_000):
+        house.context.owed.add(Issue(effects=(GiveBack(bucket=b"%d" % n),)), stamp)
+    store.good_commits = 5  # of ten that are due
+    with pytest.raises(StorageUnavailable):
+        await house.context.owed.pay(store, house.clock.now())
+    assert len(house.context.owed) == 500
+    store.good_commits = 7  # and two of the sign-in
+    assert page(await house.sign_in(house.agent.browser, login)).has("consent-approve")
+    assert len(house.context.owed) == 0
 
 
 async def test_a_wrong_password_that_was_judged_counts_whatever_fails_later() -> None:
