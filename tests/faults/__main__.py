@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from tests.faults.campaign import HEADER, Verdict
 from tests.faults.kill import kill_under_load
+from tests.faults.power import power_lost
 from tests.faults.seeded import SEEDED
 from tests.faults.storage import EIO, ENOSPC, database_locked, disk_full, file_size_limited, injected
 from tests.faults.wall_clock import clock_stepped, library
@@ -35,6 +36,10 @@ def _without(present: object, what: str) -> str | None:
     return None if present else what
 
 
+def _power(kind: str) -> str | None:
+    return _without(os.geteuid() == 0 and shutil.which(f"mkfs.{kind}"), f"root or mkfs.{kind}")
+
+
 def campaigns(rounds: int) -> list[Planned]:
     """Everything, with how often: the kills are `rounds`, the others follow."""
     is_long = rounds >= _LONG
@@ -45,6 +50,8 @@ def campaigns(rounds: int) -> list[Planned]:
         Planned("database locked", None, lambda: database_locked(1, held_seconds=30.0 if is_long else 7.0)),
         Planned("file size limited", None, lambda: file_size_limited(few)),
         Planned("disk full", _without(os.geteuid() == 0, "root"), lambda: disk_full(few)),
+        Planned("power lost on ext4", _power("ext4"), lambda: power_lost("ext4", few)),
+        Planned("power lost on xfs", _power("xfs"), lambda: power_lost("xfs", few)),
         Planned(EIO.name, strace, lambda: injected(EIO, few)),
         Planned(ENOSPC.name, strace, lambda: injected(ENOSPC, few)),
         Planned("clock stepped", _without(library(), "libfaketime"), lambda: clock_stepped(few)),
@@ -65,8 +72,8 @@ async def main(rounds: int, *, required: bool) -> int:
         failed = failed or bool(verdict.findings)
         lines += [f"    {finding.promise}: {finding.text}" for finding in verdict.findings[:_SHOWN]]
     for seeded in SEEDED:
-        if seeded.needs is not None and shutil.which(seeded.needs) is None:
-            lines.append(f"seeded: {seeded.name:18} left out: {seeded.needs} is missing")
+        if (missing := seeded.missing()) is not None:
+            lines.append(f"seeded: {seeded.name:18} left out: {missing} is missing")
             failed = failed or required
             continue
         print(f"seeded: {seeded.name} ...", flush=True)

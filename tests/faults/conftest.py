@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -25,12 +26,18 @@ def _can_mount() -> bool:
         return _succeeds("mount", "-t", "tmpfs", "tmpfs", scratch) and _succeeds("umount", scratch)
 
 
+def _can_cut_power() -> bool:
+    has_loops = os.geteuid() == 0 and Path("/dev/loop-control").exists()
+    return has_loops and all(shutil.which(f"mkfs.{kind}") for kind in ("ext4", "xfs")) and _can_mount()
+
+
 def _can_trace() -> bool:
     return _succeeds("strace", "-qq", "-o", "/dev/null", "true")
 
 
 NEEDS = {
     "test_a_full_disk.py": ("a tmpfs, which root alone may mount", _can_mount),
+    "test_power_loss.py": ("loop devices, ext4 and xfs, and leave to mount them", _can_cut_power),
     "test_calls_that_fail.py": ("strace, and leave to trace", _can_trace),
 }
 MISSING = {} if REQUIRED else {name: what for name, (what, is_here) in NEEDS.items() if not is_here()}

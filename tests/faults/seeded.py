@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tests.faults.campaign import Verdict
 from tests.faults.kill import kill_under_load
+from tests.faults.power import power_lost
 from tests.faults.storage import EIO, database_locked, injected
 from tests.support.processes import ROOT
 
@@ -27,6 +29,13 @@ class Seeded:
     campaign: Callable[[Path], Awaitable[Verdict]]
     promises: frozenset[str]
     needs: str | None = None  # a program without which the campaign cannot run
+    as_root: bool = False
+
+    def missing(self) -> str | None:
+        """What is not here, and without which it cannot run."""
+        if self.as_root and os.geteuid() != 0:
+            return "root"
+        return self.needs if self.needs is not None and shutil.which(self.needs) is None else None
 
     def planted(self, copy: Path) -> None:
         """Copy the two packages and put the defect in; it must still fit."""
@@ -85,5 +94,15 @@ SEEDED = (
         campaign=lambda tree: injected(EIO, 1, tree=tree),
         promises=frozenset({"FAULT"}),
         needs="strace",
+    ),
+    Seeded(
+        name="writes later",
+        path=_WRITER,
+        old='connection.execute("PRAGMA synchronous=FULL")',
+        new='connection.execute("PRAGMA synchronous=NORMAL")',
+        campaign=lambda tree: power_lost("ext4", 2, tree=tree),
+        promises=frozenset({"I2", "I6"}),
+        needs="mkfs.ext4",
+        as_root=True,
     ),
 )
