@@ -92,7 +92,7 @@ def _instructions(connection: sqlite3.Connection, text: str, parameters: tuple[o
 
 def test_an_attempt_costs_the_same_however_many_its_bucket_holds(path: Path) -> None:
     text, limit = statements().attempt, 5000
-    attempt = ("default", b"bucket", 100, 190, "default", b"bucket", "default", b"bucket", limit, 10)
+    attempt = ("default", b"bucket", 100, 190, "default", b"bucket", "default", b"bucket", limit, 10, 1000)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         first = _instructions(connection, text, attempt)
         for _ in range(limit - 2):
@@ -122,7 +122,7 @@ def test_attempts_of_the_first_schema_are_still_counted_after_the_upgrade(tmp_pa
 
         def tried(bucket: bytes, limit: int) -> int:
             again = ("default", bucket)
-            parameters = (*again, 110, 200, *again, *again, limit, 20)
+            parameters = (*again, 110, 200, *again, *again, limit, 20, 1000)
             return connection.execute(statements().attempt, parameters).rowcount
 
         assert [tried(b"a", 3), tried(b"b", 3), tried(b"a", 4), tried(b"a", 4)] == [0, 1, 1, 0]
