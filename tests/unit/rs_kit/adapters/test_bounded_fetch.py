@@ -62,6 +62,7 @@ def saying(*pieces: bytes) -> Answer:
     return answer
 
 
+@pytest.mark.requirement("MCP-15", proves="holds")
 def test_a_json_document_is_read_whole(authority: trustme.CA, fetch: HttpsGet) -> None:
     with serving(authority, saying(OK + b"Content-Length: 11\r\n\r\n", b'{"keys"', b":[]}")) as url:
         assert fetch(url) == b'{"keys":[]}'
