@@ -178,7 +178,7 @@ def _push(channel: BackChannel, parameters: Mapping[str, str]) -> Exchange[str]:
     what = "pushed authorization request endpoint"
     answer = yield from channel.post(url, parameters, what)
     if answer.status != _CREATED:
-        raise refusal(answer, what, now=channel.clock.now())
+        raise refusal(answer, what, parameters, now=channel.clock.now())
     document = json_object(answer, what)
     request_uri, lifetime = document.get("request_uri"), document.get("expires_in")
     if not isinstance(request_uri, str) or not _REQUEST_URI.match(request_uri):
@@ -201,7 +201,7 @@ def _tokens(channel: BackChannel, parameters: Mapping[str, str], scope: tuple[st
     what = "token endpoint"
     answer = yield from channel.post(channel.server.token_endpoint, parameters, what)
     if answer.status != _OK:
-        raise refusal(answer, what, now=channel.clock.now())
+        raise refusal(answer, what, parameters, now=channel.clock.now())
     return granted(json_object(answer, what), asked=scope)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
@@ -18,6 +19,7 @@ _ORIGIN_LIMIT: Final = 64
 _TEXT_LIMIT: Final = 200
 _NOT_TEXT: Final = re.compile(r"[^ !#-\[\]-~]")  # what RFC 6749 §5.2 does not let an error or its description have
 _CLOCK_SECONDS: Final = 30  # of difference are nobody's reason to refuse
+_SECRETS: Final = frozenset({"code", "code_verifier", "refresh_token", "state"})
 Found = TypeVar("Found", bound=AgentError)
 
 
@@ -68,12 +70,13 @@ def json_object(answer: Answer, what: str) -> dict[str, Any]:
         raise AnswerRejected(f"the answer of the {what} is not a JSON object") from None
 
 
-def refusal(answer: Answer, what: str, *, now: int) -> ServerRefused:
+def refusal(answer: Answer, what: str, sent: Mapping[str, str], *, now: int) -> ServerRefused:
     """The error of an answer that is none of the successes (RFC 6749 §5.2).
 
     Args:
         answer: what came back.
         what: whose answer it is, for the sentence.
+        sent: the parameters of the request, of which the sentence repeats no secret.
         now: this machine's clock, which is compared with the server's `Date` (FAPI2-CL-17).
 
     Raises:
@@ -88,8 +91,8 @@ def refusal(answer: Answer, what: str, *, now: int) -> ServerRefused:
         raise AnswerRejected(f"the {what} answered with status {answer.status} and no OAuth error")
     return ServerRefused(
         status=answer.status,
-        error=plain(error),
-        description=plain(description) if isinstance(description, str) else None,
+        error=plain(_without_secrets(error, sent)),
+        description=plain(_without_secrets(description, sent)) if isinstance(description, str) else None,
         correlation_id=plain(answer.one("x-correlation-id") or "") or None,
         clock_ahead=_clock_ahead(answer, now),
     )
@@ -103,6 +106,12 @@ def _clock_ahead(answer: Answer, now: int) -> int | None:
     except (ValueError, OverflowError, OSError):
         return None
     return ahead if abs(ahead) > _CLOCK_SECONDS else None
+
+
+def _without_secrets(text: str, sent: Mapping[str, str]) -> str:
+    for name in _SECRETS & sent.keys():
+        text = text.replace(sent[name], "***") if sent[name] else text
+    return text
 
 
 def plain(text: str) -> str:

@@ -16,6 +16,7 @@ from fapi_as.agent.errors import (
     ResponseRejected,
     ServerRefused,
 )
+from fapi_as.agent.steps import Answer, Request
 from tests.support.agent_peer import (
     ISSUER,
     REDIRECT_URI,
@@ -23,6 +24,7 @@ from tests.support.agent_peer import (
     Peer,
     agent_of,
     as_json,
+    form,
     identity,
     run_call,
 )
@@ -255,6 +257,27 @@ def test_a_denial_is_told_with_its_code() -> None:
     assert isinstance(error, AuthorizationDenied)
     assert error.error == "access_denied"
     assert str(error) == "the authorization was not given: access_denied: not ?[31mtoday"
+
+
+@pytest.mark.parametrize("secret", ["code", "code_verifier", "refresh_token"])
+@pytest.mark.parametrize("where", ["error", "error_description"])
+def test_what_a_server_repeats_of_a_secret_is_not_shown(secret: str, where: str) -> None:
+    peer, agent = Peer(), agent_of()
+    if secret == "refresh_token":
+        run_call(agent, peer)
+        peer.expire()
+
+    def repeated(request: Request) -> Answer:
+        value = form(request)[secret]
+        return as_json(400, {"error": "invalid_request", where: f"{'x' * (195 - len(value))} {value} is unknown"})
+
+    peer.overrides["/token"] = repeated
+    with pytest.raises(ServerRefused) as caught:
+        run_call(agent, peer)
+
+    sent = form(peer.requests_to("/token")[-1])[secret]
+    assert sent[:8] not in f"{caught.value} {caught.value.error} {caught.value.description}"
+    assert "*** is" in str(caught.value)
 
 
 def test_the_error_of_a_stranger_is_not_shown() -> None:
