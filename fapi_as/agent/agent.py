@@ -10,7 +10,7 @@ from fapi_as.agent.authorization import Asked, by_client_credentials, by_code, b
 from fapi_as.agent.back_channel import BackChannel
 from fapi_as.agent.challenge import Challenge, askable
 from fapi_as.agent.discovery import ResourceMetadata, ServerMetadata, authorization_server, protected_resource
-from fapi_as.agent.errors import IssuerNotAllowed, NonceLoop, ServerRefused
+from fapi_as.agent.errors import AuthorizationDenied, IssuerNotAllowed, NonceLoop, ServerRefused
 from fapi_as.agent.exchange import Nonces
 from fapi_as.agent.ports import Clock, Entropy
 from fapi_as.agent.prompts import Prompts
@@ -106,10 +106,15 @@ class Agent:
         scope = self._scope(need, metadata)
         try:
             yield from self._obtain(identity, scope, need)
-        finally:
-            if need.reason is Reason.SCOPE and self._tokens is not None:
-                # MCP CL15: what was asked for and not given, or denied, is not asked for again and again
-                self._not_granted |= frozenset(scope) - frozenset(self._tokens.scope)
+        except (AuthorizationDenied, ServerRefused):
+            self._note_missing(need, scope)
+            raise
+        self._note_missing(need, scope)
+
+    def _note_missing(self, need: Need, scope: tuple[str, ...]) -> None:
+        """MCP CL15: what was asked for and not given, or denied, is not asked for again and again."""
+        if need.reason is Reason.SCOPE and self._tokens is not None:
+            self._not_granted |= frozenset(scope) - frozenset(self._tokens.scope)
 
     def _is_resource(self, url: str) -> bool:
         try:

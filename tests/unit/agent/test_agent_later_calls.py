@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fapi_as import agent as agent_package
-from fapi_as.agent.errors import AuthorizationDenied
+from fapi_as.agent.errors import AnswerRejected, AuthorizationDenied, ServerRefused
 from fapi_as.agent.settings import GrantType
 from fapi_as.agent.steps import Answer
 from tests.support.agent_peer import (
@@ -137,6 +137,35 @@ def test_a_scope_that_the_person_denied_is_not_asked_for_again() -> None:
     assert run_call(agent, peer).status == 403
     assert len(peer.visited) == 2
     assert agent.tokens is held
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_scope_that_nobody_could_be_asked_for_is_asked_for_later(status: int) -> None:
+    peer, agent = Peer(), agent_of()
+    run_call(agent, peer)
+    peer.overrides["/par"] = lambda _: Answer(status=status)  # for a moment
+    peer.resource_answers = [insufficient("payments:write")]
+    with pytest.raises(AnswerRejected):
+        run_call(agent, peer)
+
+    del peer.overrides["/par"]
+    peer.resource_answers = [insufficient("payments:write")]
+    assert run_call(agent, peer).status == 200
+    assert agent.tokens is not None
+    assert agent.tokens.scope == ("accounts:read", "payments:write")
+
+
+def test_a_scope_that_the_server_refuses_is_not_asked_for_again() -> None:
+    peer, agent = Peer(), agent_of()
+    run_call(agent, peer)
+    peer.overrides["/par"] = lambda _: as_json(400, {"error": "invalid_scope"})
+    peer.resource_answers = [insufficient("payments:write")]
+    with pytest.raises(ServerRefused):
+        run_call(agent, peer)
+
+    peer.resource_answers = [insufficient("payments:write")]
+    assert run_call(agent, peer).status == 403
+    assert len(peer.requests_to("/par")) == 2
 
 
 def test_a_scope_that_is_there_already_is_not_asked_for() -> None:
