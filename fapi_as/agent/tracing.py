@@ -96,23 +96,31 @@ class _Transport(httpx2.AsyncBaseTransport):
         sent = httpx2.Request(request.method, request.url, headers=request.headers, content=await request.aread())
         try:
             response = await self._inner.handle_async_request(request)
+            shown = await _shown(response)
         except httpx2.TransportError as error:
             self._tracing.failed(sent, error)
             raise
-        shown: bytes | None = None
-        readable = (
-            _STREAM not in response.headers.get("content-type", "") and "content-encoding" not in response.headers
-        )
-        if readable and isinstance(response.stream, httpx2.AsyncByteStream):
-            ahead = _Ahead(response.stream)
-            shown = await ahead.read()
-            response.stream = ahead
         self._tracing.exchanged(sent, response, shown)
         return response
 
     @override
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+async def _shown(response: httpx2.Response) -> bytes | None:
+    """The beginning of a body, which its reader still gets; None when it is a stream or cannot be read by people."""
+    stream, headers = response.stream, response.headers
+    if _STREAM in headers.get("content-type", "") or "content-encoding" in headers:
+        return None
+    if not isinstance(stream, httpx2.AsyncByteStream):
+        return None
+    response.stream = ahead = _Ahead(stream)
+    try:
+        return await ahead.read()
+    except BaseException:
+        await ahead.aclose()  # nobody else has it yet
+        raise
 
 
 class _Ahead(httpx2.AsyncByteStream):

@@ -197,6 +197,26 @@ async def test_a_body_that_is_larger_than_what_is_shown_reaches_its_reader_whole
     assert "data" not in json.dumps(steps[1].answer)
 
 
+async def test_an_answer_that_breaks_off_is_told_and_its_connection_is_given_back() -> None:
+    class Breaking(Stream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"half"
+            raise httpx2.ReadError("gone")
+
+    body = Breaking()
+
+    class Broken(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            return httpx2.Response(200, stream=body)
+
+    steps: list[Step] = []
+    async with httpx2.AsyncClient(transport=Tracing(steps.append).transport(Broken())) as client:
+        with pytest.raises(httpx2.ReadError):
+            await client.get("https://bank.example/")
+    assert body.closed
+    assert [step.asked for step in steps] == ["GET https://bank.example/: ReadError"]
+
+
 async def test_an_exchange_without_an_answer_is_told_too() -> None:
     class Dead(httpx2.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
