@@ -23,7 +23,7 @@ from fapi_as.adapters.clock import SystemClock
 from fapi_as.adapters.entropy import SystemEntropy
 from fapi_as.adapters.keys import AlreadyRotating, Keyring, KeyState, Sealing, read_sealing_key
 from fapi_as.adapters.passwords import Argon2Passwords
-from fapi_as.adapters.store import Database, SharedCheck, UnusableDatabase, migrate
+from fapi_as.adapters.store import Database, OutdatedDatabase, SharedCheck, UnusableDatabase, migrate
 from fapi_as.ports import Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.errors import StorageUnavailable
@@ -51,9 +51,10 @@ def inspect(settings: Settings) -> None:
     sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
     path = settings.database.path
     if path.exists() and path.stat().st_size > 0:
-        keyring = Keyring.open(settings.database.url, sealing=sealing, clock=SystemClock())
-        with contextlib.closing(keyring):
-            keyring.signer(DEFAULT_TENANT).public_jwks()  # opens the active key, if there is one
+        with contextlib.suppress(OutdatedDatabase):  # `prepare` upgrades it, and looks at the keys then
+            keyring = Keyring.open(settings.database.url, sealing=sealing, clock=SystemClock())
+            with contextlib.closing(keyring):
+                keyring.signer(DEFAULT_TENANT).public_jwks()  # opens the active key, if there is one
     elif not os.access(path.parent, os.W_OK | os.X_OK):
         raise UnusableDatabase(f"the database {path} cannot be created: {path.parent} is missing or not writable")
 

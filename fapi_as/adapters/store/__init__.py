@@ -1,7 +1,7 @@
 """The store: SQLite in one file, the only SQL."""
 
 from fapi_as.adapters.store.database import Database
-from fapi_as.adapters.store.location import UnsupportedDatabase, UnusableDatabase
+from fapi_as.adapters.store.location import OutdatedDatabase, UnsupportedDatabase, UnusableDatabase
 from fapi_as.adapters.store.operators import (
     AlreadyExists,
     NotFound,
@@ -19,6 +19,7 @@ __all__ = [
     "Database",
     "NotFound",
     "Operators",
+    "OutdatedDatabase",
     "SharedCheck",
     "StoredClient",
     "StoredFact",

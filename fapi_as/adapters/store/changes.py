@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from fapi_as.adapters.store.engine import reading_engine, writing_engine
-from fapi_as.adapters.store.location import UnusableDatabase, path_of
+from fapi_as.adapters.store.location import OutdatedDatabase, UnusableDatabase, path_of
 from fapi_as.adapters.store.tables import REVISION, Audit, Epoch
 from fapi_as.protocol.audit_events import AuditFact, Stamp
 
@@ -55,6 +55,7 @@ class Changes:
     Raises:
         UnsupportedDatabase: another engine than SQLite in a file.
         UnusableDatabase: missing, unreadable, damaged, or of another schema than this version's.
+        OutdatedDatabase: of an earlier one.
     """
 
     def __init__(self, url: str) -> None:
@@ -63,8 +64,12 @@ class Changes:
         self._to_write = writing_engine(self._path)
         with self.read() as session:
             found = session.connection().execute(text("SELECT version_num FROM alembic_version")).scalar()
-        if found != REVISION:
-            raise UnusableDatabase(f"the database {self._path} has schema {found}, this version needs {REVISION}")
+        if found == REVISION:
+            return
+        sentence = f"the database {self._path} has schema {found}, this version needs {REVISION}"
+        if found is not None and found < REVISION:
+            raise OutdatedDatabase(f"{sentence}; fapi-as serve brings it there")
+        raise UnusableDatabase(sentence)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -19,6 +19,10 @@ class UnusableDatabase(Exception):
     """The database cannot be reached, created, read or understood; the message is one sentence."""
 
 
+class OutdatedDatabase(UnusableDatabase):
+    """The database is of an earlier version, and the next start brings it to this one."""
+
+
 def path_of(url: str) -> Path:
     """The file of a `sqlite:///relative.db` or `sqlite:////absolute.db` URL.
 

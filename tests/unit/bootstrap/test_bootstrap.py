@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
+from alembic.config import Config
 
 from fapi_as import bootstrap
 from fapi_as.adapters.entropy import SystemEntropy
 from fapi_as.adapters.keys import Keyring, KeyState, Sealing, UnusableSealingKey, read_sealing_key, write_sealing_key
 from fapi_as.adapters.store import Database, Operators, UnusableDatabase
+from fapi_as.adapters.store.engine import writing_engine
 from fapi_as.adapters.tls.dev_certificates import ensure_dev_certificates
 from fapi_as.adapters.web.asgi import Application
 from fapi_as.protocol.audit_events import AuditEvent, Stamp
@@ -79,6 +82,20 @@ def test_inspecting_changes_nothing_before_and_after_the_first_start(settings: S
     before = settings.database.path.read_bytes()
     bootstrap.inspect(settings)
     assert settings.database.path.read_bytes() == before
+
+
+def test_a_database_of_an_earlier_version_is_refused_by_commands_and_upgraded_by_the_start(settings: Settings) -> None:
+    config = Config()
+    config.set_main_option("script_location", "fapi_as.adapters.store:migrations")
+    settings.database.path.touch()
+    with writing_engine(settings.database.path).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    bootstrap.inspect(settings)
+    with pytest.raises(UnusableDatabase, match=r"has schema 0001, .* fapi-as serve brings it there"):
+        Operators.open(settings.database.url, "default")
+    bootstrap.prepare(settings, STAMP)
+    assert len(Operators.open(settings.database.url, "default").audit()) == 1
 
 
 @pytest.mark.parametrize("judge", [bootstrap.inspect, lambda settings: bootstrap.prepare(settings, STAMP)])
