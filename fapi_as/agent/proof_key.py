@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -36,7 +37,7 @@ class ProofKey(SigningKey):
         """
         try:
             private_key = load_pem_private_key(pem.encode("ascii"), password=None)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             raise ValueError("no private key in PKCS #8") from None
         if not isinstance(private_key, EllipticCurvePrivateKey) or private_key.curve.name != SECP256R1.name:
             raise ValueError("no P-256 key")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fapi_as.agent.settings import GrantType
@@ -104,7 +105,7 @@ def _key(path: Path, kid: str | None) -> SigningKey:
         return SigningKey.from_private_key(private_key, kid=kid)
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}") from None
-    except (ValueError, TypeError, InvalidJwk):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidJwk):
         raise click.ClickException(
             f"{path}: no private key that the agent can use: PEM without a password; P-256, Ed25519 or RSA"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import Callable
@@ -169,6 +170,14 @@ def test_what_is_no_private_key_is_refused_and_not_shown(configured: Path, conte
     sentence = refused("login")
     assert "no private key that the agent can use" in sentence
     assert "AAAA" not in sentence
+
+
+def test_a_key_on_a_curve_that_nobody_knows_is_refused(configured: Path) -> None:
+    der = PeerKey.es256().private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    unknown = der.replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030177"))
+    pem = b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(unknown) + b"-----END PRIVATE KEY-----\n"
+    (configured / "keys" / "agent.pem").write_bytes(pem)
+    assert "no private key that the agent can use" in refused("login")
 
 
 @pytest.mark.parametrize("arguments", ["[]", "7", "{", "", '{"a": 1} x'])
