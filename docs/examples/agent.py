@@ -25,10 +25,10 @@ from mcp.client.streamable_http import streamable_http_client
 
 from fapi_as.agent import AgentAuth, AgentError, AgentSettings, Identity, trust
 from fapi_as.agent.auth import Authorize
+from fapi_as.agent.loopback import Loopback
 from rs_kit.protocol.jws import SigningKey
 
 REDIRECT_URI = "http://127.0.0.1:8400/callback"  # on this machine, so that no other can read the code (RFC 8252)
-_WAIT_SECONDS = 300.0
 
 
 class Session:
@@ -70,20 +70,10 @@ def client_key(path: Path, kid: str | None = None) -> SigningKey:
 
 async def authorize_here(url: str) -> str:
     """Show an address to the person, and wait for their browser to come back to this machine."""
-    came_back: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target = (await reader.readline()).decode("ascii", "replace").split(" ")[1]
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\nYou can close this.\n")
-        await writer.drain()
-        writer.close()
-        if target.startswith("/callback?") and not came_back.done():
-            came_back.set_result("http://127.0.0.1:8400" + target)
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 8400)
-    async with server:
+    loopback = Loopback(REDIRECT_URI)
+    async with loopback.listening():
         print(f"Open this address in your browser:\n\n    {url}\n", file=sys.stderr)
-        return await asyncio.wait_for(came_back, _WAIT_SECONDS)
+        return await loopback.answer()
 
 
 def reason(error: BaseException) -> str | None:
