@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from rs_kit.protocol import base64url, strict_json
 from rs_kit.protocol.strict_json import InvalidJson
@@ -18,6 +18,7 @@ from rs_kit.protocol.strict_json import InvalidJson
 BLANK: Final = "***"
 _SHORTEST: Final = 8  # characters of a value that is looked for elsewhere; a shorter one protects nothing
 _FORM: Final = "application/x-www-form-urlencoded"
+_HEXADECIMAL: Final = re.compile("%[0-9A-F]{2}")
 _TEXT_LIMIT: Final = 4000  # characters of a body
 _REQUEST_HEADERS: Final = frozenset(
     {"accept", "authorization", "content-type", "dpop", "mcp-method", "mcp-name", "mcp-protocol-version"}
@@ -38,7 +39,7 @@ class Blanking:
     """One run's view of what was sent and came back; remembers what it must not show."""
 
     def __init__(self) -> None:
-        self._secrets: dict[str, re.Pattern[str]] = {}  # in whichever spelling
+        self._secrets: set[str] = set()  # in each of their spellings
 
     def url(self, url: str) -> str:
         """An address, with the values in its query that are nobody's business blanked."""
@@ -138,7 +139,7 @@ class Blanking:
 
     def _learn(self, value: str) -> None:
         if len(value) >= _SHORTEST:
-            self._secrets[value] = re.compile("".join(map(_spellings, value)))
+            self._secrets |= _spellings(value)
 
     def _lines(self, lines: Iterable[str]) -> list[str]:
         # cut last: half a secret would not be found
@@ -146,7 +147,7 @@ class Blanking:
 
     def _everywhere(self, text: str) -> str:
         for secret in sorted(self._secrets, key=len, reverse=True):  # one may be how another begins
-            text = self._secrets[secret].sub(BLANK, text)
+            text = text.replace(secret, BLANK)
         return text
 
 
@@ -155,12 +156,13 @@ def is_form(headers: Mapping[str, str]) -> bool:
     return headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
 
 
-def _spellings(character: str) -> str:
-    """A pattern for a character as it is, and as JSON or an address may spell it."""
-    if character.isalnum():
-        return character
-    code = f"{ord(character):02x}"
-    return rf"(?:\\?{re.escape(character)}|(?i:%{code}|\\u00{code}))"
+def _spellings(value: str) -> set[str]:
+    """A value as it is, and as JSON or an address may spell it; no patterns, since whoever sent it chose its length."""
+    in_json = json.dumps(value)[1:-1]
+    slashed = in_json.replace("/", r"\/")
+    of_json = {text.replace("+", plus) for text in (in_json, slashed) for plus in ("+", r"\u002B", r"\u002b")}
+    in_address = quote(value, safe="", errors="replace")
+    return {value, in_address, _HEXADECIMAL.sub(lambda found: found[0].lower(), in_address)} | of_json
 
 
 def _object(segment: str) -> dict[str, Any]:

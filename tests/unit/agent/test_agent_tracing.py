@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -155,6 +156,14 @@ def test_a_secret_is_known_in_other_spellings(spelt: str) -> None:
     blanking = Blanking()
     blanking.request((("authorization", "DPoP to/ken+s3cret"),), b"")
     assert blanking.answer((), spelt.encode(), of_form=False) == ["***"]
+
+
+def test_a_long_secret_of_one_sign_takes_no_time_to_look_for() -> None:
+    blanking, long = Blanking(), "-" * 30_000 + "."
+    used = time.process_time()
+    blanking.answer((), json.dumps({"new": long}).encode(), of_form=True)
+    assert blanking.answer((), b"-" * 60_000 + long.encode(), of_form=False)[0].startswith("----")
+    assert time.process_time() - used < 2  # seconds; with a pattern it is thirty
 
 
 def test_a_secret_with_quotes_is_known_where_json_spells_them() -> None:
