@@ -221,7 +221,7 @@ class Guard:
             if authorization is None:
                 raise MissingToken("no credentials at all")
             digest = hashlib.sha256(authorization).digest()
-            verified = self._known(digest, now) or await self._verified(request, digest, now)
+            verified = self._known(digest, now) or await self._verified(authorization, digest, now)
             token = verified.token
             proof = self._proved(request, verified, now)
             message = self._allowed(request, token)
@@ -280,14 +280,14 @@ class Guard:
             return None
         return known if self._issuers[known.token.issuer].current() is known.keys else None
 
-    async def _verified(self, request: HttpRequest, digest: bytes, now: int) -> Verified:
+    async def _verified(self, authorization: bytes, digest: bytes, now: int) -> Verified:
         """The token, verified now (RSV-1 steps 3 to 7).
 
         Raises:
             InvalidToken: it is not valid here, or not bound to a key.
             Unavailable: the issuer's keys cannot be had.
         """
-        presented = _dpop_token(request)
+        presented = _dpop_token(authorization)
         unverified = present(presented)
         issuer = unverified.claims.get("iss")
         trusted = self._issuers.get(issuer) if isinstance(issuer, str) else None
@@ -372,11 +372,11 @@ def _is_over(token: VerifiedAccessToken, now: int) -> bool:
     return token.expires_at + _LEEWAY_SECONDS <= now
 
 
-def _dpop_token(request: HttpRequest) -> str:
+def _dpop_token(authorization: bytes) -> str:
     """The token of the one scheme that we accept."""
-    offered = credentials(request.headers)
-    if offered is not None and offered.scheme == "dpop":
+    offered = credentials(authorization)
+    if offered.scheme == "dpop":
         return offered.token
-    if offered is not None and offered.scheme == "bearer":
+    if offered.scheme == "bearer":
         raise InvalidToken("a token under the Bearer scheme")  # RFC 9449 §7.2, DPOP-RS-6
     raise MissingToken("no credentials of our scheme")

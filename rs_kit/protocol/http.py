@@ -74,16 +74,13 @@ def text(value: bytes) -> str:
     return value.decode("ascii")
 
 
-def credentials(headers: Headers) -> Credentials | None:
-    """The credentials of a request: one Authorization field, one scheme, one space, one token68.
+def credentials(field: bytes) -> Credentials:
+    """What an Authorization field says: one scheme, one space, one token68.
 
     Raises:
-        InvalidRequest: repeated, empty, a list, or another separator (RFC 6750 §3.1, DPR-17).
+        InvalidRequest: empty, a list, or another separator (RFC 6750 §3.1, DPR-17).
     """
-    value = single(headers, b"authorization")
-    if value is None:
-        return None
-    scheme, separator, token = value.partition(" ")
+    scheme, separator, token = text(field).partition(" ")
     if not separator or not scheme.isalnum():
         raise InvalidRequest("credentials have no token")
     encoded = token.encode("ascii")
