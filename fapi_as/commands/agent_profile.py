@@ -25,6 +25,7 @@ _PATHS: Final = frozenset({"key", "ca", "store"})
 _NEEDED: Final = ("resource", "issuer", "client_id", "key")
 _MEMBERS: Final = frozenset({*_NEEDED, "endpoint_origins", "kid", "ca", "scope", "grant_type", "redirect_uri", "store"})
 _OTHERS: Final = 0o077
+_ANYBODY_WRITES: Final = 0o002
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,8 @@ def _from_file(config: Path | None) -> dict[str, Any]:
     path = config or _DEFAULT_FILE
     if config is None and not path.exists():
         return {}
+    if config is None and _is_of_others(path):
+        raise click.ClickException(f"{path} belongs to somebody else, or anybody can change it; name it with --config")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -88,6 +91,14 @@ def _from_file(config: Path | None) -> dict[str, Any]:
         if name in _PATHS:
             values[name] = path.parent / Path(value).expanduser()
     return values
+
+
+def _is_of_others(path: Path) -> bool:
+    """Whether who the agent is, and which authorities it trusts, would be somebody else's word in a shared folder."""
+    if os.name != "posix":
+        return False
+    status = path.stat()
+    return status.st_uid not in {os.geteuid(), 0} or bool(status.st_mode & _ANYBODY_WRITES)
 
 
 def _grant_type(name: str) -> GrantType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,22 @@ def test_the_file_says_who_the_agent_is_with_paths_that_are_relative_to_it(
     assert profile.endpoint_origins == ("https://tokens.example", "https://par.example:8443")
     assert profile.store == configured / "tokens"
     assert profile.key.alg == "ES256"
+
+
+def test_a_file_that_anybody_can_change_is_not_taken_unless_it_is_named(configured: Path) -> None:
+    (configured / "fapi-agent.toml").chmod(0o666)
+    assert "somebody else, or anybody can change it" in refused("token")
+    assert read_profile({**NOTHING, "config": configured / "fapi-agent.toml"}).client_id == "agent"
+
+
+def test_a_file_of_somebody_else_is_not_taken_unless_it_is_named(
+    configured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = configured / "fapi-agent.toml"
+    if os.geteuid() == 0:
+        os.chown(file, 1, -1)  # what root owns is anybody's to take
+    monkeypatch.setattr("os.geteuid", lambda: file.stat().st_uid + 1)
+    assert "somebody else" in refused("token")
 
 
 def test_an_option_goes_before_the_file_and_is_enough_without_one(desk: Path) -> None:
