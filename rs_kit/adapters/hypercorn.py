@@ -1,7 +1,7 @@
 """The listener: any ASGI application over strict HTTP/1.1, TLS 1.2 or later, with limits on time and size.
 
 `run(app, host="127.0.0.1", port=8445, certfile=..., keyfile=...)` is all that an MCP server needs. Hypercorn reads,
-writes and speaks ASGI; what it accepts too generously or does too often is replaced in `hypercorn_connection`, by
+writes and speaks ASGI; what it accepts too generously or does too often is replaced in the package `listener`, by
 subclasses and without touching its modules.
 """
 
@@ -25,12 +25,12 @@ from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.config import Config
 from hypercorn.typing import AppWrapper, ASGIFramework, LifespanState
 
-from rs_kit.adapters.hypercorn_accepting import Acceptor
-from rs_kit.adapters.hypercorn_connection import Connection, Shared
-from rs_kit.adapters.hypercorn_http import Limits
-from rs_kit.adapters.hypercorn_tasks import ApplicationTasks
-from rs_kit.adapters.hypercorn_tls import tls_context
-from rs_kit.adapters.listening_sockets import bind
+from rs_kit.adapters.listener.accepting import Acceptor
+from rs_kit.adapters.listener.connection import Connection, Shared
+from rs_kit.adapters.listener.sockets import bind
+from rs_kit.adapters.listener.strict_http1 import Limits
+from rs_kit.adapters.listener.tasks import ApplicationTasks
+from rs_kit.adapters.listener.tls import tls_context
 
 # what an ASGI application is, in the words of the ASGI specification
 Scope = MutableMapping[str, Any]

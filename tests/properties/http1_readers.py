@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import h11
 
-from rs_kit.adapters.http1_reading import End, Head, RefusedRequest, RequestReader
+from rs_kit.adapters.listener.reading import End, Head, RefusedRequest, RequestReader
 
 BODY_LIMIT = 1024
 

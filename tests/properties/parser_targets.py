@@ -18,7 +18,7 @@ from fapi_as.kernel.browser import visitor
 from fapi_as.kernel.messages import EndpointRequest
 from fapi_as.protocol import parameters, redirect_uri
 from fapi_as.protocol.errors import InvalidRequest as InvalidForm
-from rs_kit.adapters.http1_reading import RequestReader
+from rs_kit.adapters.listener.reading import RequestReader
 from rs_kit.protocol import base64url, dpop, http, htu, jwk, jws, routing_headers, strict_json, tool_policy
 from rs_kit.protocol.errors import InvalidDpopProof, InvalidJwk, InvalidJws, InvalidRequest, UseDpopNonce
 from tests.properties.http1_readers import lowered_coding, ours, theirs

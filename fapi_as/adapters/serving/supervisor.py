@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Final, cast
 
 from fapi_as.adapters.serving.plan import ServePlan
-from rs_kit.adapters.listening_sockets import bind
+from rs_kit.adapters.listener.sockets import bind
 
 _STABLE_SECONDS: Final = 5.0  # a worker that lived so long did not fail because of its start
 _CRASH_LIMIT: Final = 5

@@ -13,8 +13,8 @@ import pytest
 import trustme
 
 from rs_kit.adapters.bounded_fetch import HttpsGet
-from rs_kit.adapters.hypercorn_tls import tls_context
 from rs_kit.adapters.issuer_keys import HttpsIssuerKeys
+from rs_kit.adapters.listener.tls import tls_context
 from rs_kit.adapters.used_once_memory import MemoryUsedOnce
 from rs_kit.adapters.used_once_sqlite import SqliteUsedOnce
 from tests.support.guarded_bank import ISSUER_KEY, RESOURCE, VERSION, Bank, Peer, as_body, tool_call

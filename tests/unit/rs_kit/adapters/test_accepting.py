@@ -12,7 +12,7 @@ import time
 import pytest
 import trustme
 
-from rs_kit.adapters.hypercorn_accepting import Acceptor
+from rs_kit.adapters.listener.accepting import Acceptor
 
 MANY = 40
 

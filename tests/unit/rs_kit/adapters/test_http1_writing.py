@@ -5,7 +5,7 @@ from __future__ import annotations
 import h11
 import pytest
 
-from rs_kit.adapters.http1_writing import AnswerWriter, UnframedAnswer
+from rs_kit.adapters.listener.writing import AnswerWriter, UnframedAnswer
 
 
 def read_by_h11(wire: bytes, method: str = "GET") -> tuple[int, bytes, bool]:

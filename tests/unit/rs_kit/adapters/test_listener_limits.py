@@ -14,8 +14,8 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.typing import ASGIFramework
 
 from rs_kit.adapters.hypercorn import Listener, ListenerConfig
-from rs_kit.adapters.hypercorn_connection import Connection
-from rs_kit.adapters.hypercorn_http import Phase
+from rs_kit.adapters.listener.connection import Connection
+from rs_kit.adapters.listener.strict_http1 import Phase
 from tests.support.raw_http import RawAnswer, answers, request
 
 Application = Callable[..., Awaitable[None]]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
-from rs_kit.adapters.http1_reading import TOKEN
+from rs_kit.adapters.listener.reading import TOKEN
 
 _STATUS_LINES: Final[dict[int, bytes]] = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus

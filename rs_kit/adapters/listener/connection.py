@@ -15,7 +15,7 @@ from hypercorn.events import Closed, Event, RawData
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState, TaskGroup
 from hypercorn.utils import parse_socket_addr
 
-from rs_kit.adapters.hypercorn_http import Limits, Phase, StrictHttp1
+from rs_kit.adapters.listener.strict_http1 import Limits, Phase, StrictHttp1
 
 if sys.version_info >= (3, 12):
     from typing import override

@@ -23,8 +23,8 @@ from hypercorn.typing import (
     WorkerContext,
 )
 
-from rs_kit.adapters.http1_reading import End, Head, RefusedRequest, RequestReader
-from rs_kit.adapters.http1_writing import CONTINUE, AnswerWriter
+from rs_kit.adapters.listener.reading import End, Head, RefusedRequest, RequestReader
+from rs_kit.adapters.listener.writing import CONTINUE, AnswerWriter
 
 if sys.version_info >= (3, 12):
     from typing import override
