@@ -30,7 +30,8 @@ pytestmark = pytest.mark.xdist_group("slow")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AuthorizationServer]:
-    with authorization_server(tmp_path_factory.mktemp("flood"), workers=WORKERS, clients=2) as server:
+    # agent-0 is good, agent-1 is who the flood says it is, and agent-2 asks afterwards
+    with authorization_server(tmp_path_factory.mktemp("flood"), workers=WORKERS, clients=3) as server:
         yield server
 
 
