@@ -105,3 +105,10 @@ def test_a_token_of_another_key_a_500_and_a_503_that_does_not_say_when_are_caugh
     assert _broken([_done(Kind.CREDENTIALS, 1, wrong="bound to another key")]) == {"I7"}
     assert _broken([_done(Kind.CREDENTIALS, 1, outcome=Outcome.UNAVAILABLE, status=500)]) == {"P8"}
     assert _broken([_done(Kind.CREDENTIALS, 1, outcome=Outcome.UNAVAILABLE, status=503)]) == {"P8"}
+
+
+@pytest.mark.parametrize("ahead", [3600.0, 0.0])
+def test_what_was_made_while_the_clock_was_put_ahead_may_be_refused_and_nothing_else(ahead: float) -> None:
+    pushed = _done(Kind.PUSH, 1, makes="request", server_time_after=1.5 + ahead)
+    refused = replace(_refused(Kind.COMPLETE, 2, uses="request", error="invalid_request_uri"), server_time_after=2.5)
+    assert _broken([pushed, refused]) == (set() if ahead else {"I2"})

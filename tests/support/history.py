@@ -194,7 +194,8 @@ def _lost(operations: Sequence[Operation], vague: set[Outcome]) -> list[Finding]
         lifetime = _LIFETIMES.get(operation.kind, float("inf"))
         if _has_expired(operations, born, operation, lifetime):
             continue
-        if operation.server_time < born.server_time - 1:
+        # either may have been under way at a step: what was made ahead of a clock is not good yet by that clock
+        if min(_clocks(operation)) < max(_clocks(born)) - 1:
             continue  # the clock was set back: it may be refused as one from the future
         if operation.kind is Kind.REFRESH:
             rivals = by_handle[codes.get(operation.uses, "")]
@@ -216,6 +217,11 @@ def _has_expired(operations: Iterable[Operation], born: Operation, last: Operati
         if born.began <= other.began <= last.ended and other is not born
     ]
     return max([last.server_time + (last.ended - last.began), *clocks]) >= born.server_time + lifetime - 1
+
+
+def _clocks(operation: Operation) -> tuple[float, float]:
+    """The server's clock when it was asked and when it had answered."""
+    return operation.server_time, operation.server_time_after or operation.server_time
 
 
 def _says_nothing(operation: Operation) -> bool:
