@@ -99,7 +99,8 @@ SEEDED = (
         name="writes later",
         path=_WRITER,
         old='connection.execute("PRAGMA synchronous=FULL")',
-        new='connection.execute("PRAGMA synchronous=NORMAL")',
+        # NORMAL is seen most times, and not when a checkpoint has just come
+        new='connection.execute("PRAGMA synchronous=OFF")',
         campaign=lambda tree: power_lost("ext4", 2, tree=tree),
         promises=frozenset({"I2", "I6"}),
         needs="mkfs.ext4",
