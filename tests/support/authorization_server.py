@@ -15,8 +15,8 @@ import httpx2
 
 from tests.support.command_line import CommandLine
 from tests.support.fapi_client import FapiClient
-from tests.support.fapi_messages import FapiMessages, Message
-from tests.support.load import Connection, Prepared, connections, prepare
+from tests.support.fapi_messages import FapiMessages, Message, origin_of
+from tests.support.load import Connection, Prepared, Reply, connections, prepare
 from tests.support.peer_keys import PeerKey
 from tests.support.processes import Server, free_port, running
 from tests.support.server_oracles import event_hooks, of_reply, watch_server
@@ -144,3 +144,13 @@ def authorization_server(directory: Path, *, workers: int = 1, clients: int = 1)
     registered = register(directory, clients=clients)
     with running(registered.serving(workers), directory) as server:
         yield registered.running(server)
+
+
+async def token_over(line: Connection, client: FapiClient) -> Reply:
+    """Ask for a token of the client's own over one kept-alive line, with a fresh nonce where one is wanted."""
+    reply = await line.send(ready(client.credentials_request()))
+    if "dpop-nonce" in reply.headers:
+        client.nonces[origin_of(client.issuer), client.dpop_key.thumbprint] = reply.headers["dpop-nonce"]
+    if reply.status == 400 and json.loads(reply.body)["error"] == "use_dpop_nonce":
+        return await line.send(ready(client.credentials_request()))
+    return reply

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -11,10 +10,9 @@ from statistics import quantiles
 
 import pytest
 
-from tests.support.authorization_server import AuthorizationServer, authorization_server, ready
+from tests.support.authorization_server import AuthorizationServer, authorization_server, ready, token_over
 from tests.support.fapi_client import FapiClient
-from tests.support.fapi_messages import origin_of
-from tests.support.load import Connection, Prepared, Reply, drive
+from tests.support.load import Connection, Prepared, drive
 from tests.support.peer_keys import PeerKey
 
 FULL = os.environ.get("LOAD") == "full"
@@ -52,19 +50,10 @@ async def _good(lines: list[Connection], client: FapiClient) -> list[float]:
     begun = time.monotonic()
     for number in range(int(SECONDS * RATE)):
         await asyncio.sleep(max(0.0, begun + number / RATE - time.monotonic()))
-        reply = await _token(lines[number % len(lines)], client)
+        reply = await token_over(lines[number % len(lines)], client)
         assert reply.status == 200, reply.body
         taken.append(reply.seconds)
     return taken
-
-
-async def _token(line: Connection, client: FapiClient) -> Reply:
-    reply = await line.send(ready(client.credentials_request()))
-    if "dpop-nonce" in reply.headers:
-        client.nonces[origin_of(client.issuer), client.dpop_key.thumbprint] = reply.headers["dpop-nonce"]
-    if reply.status == 400 and json.loads(reply.body)["error"] == "use_dpop_nonce":
-        return await line.send(ready(client.credentials_request()))
-    return reply
 
 
 def _late(taken: list[float]) -> float:

@@ -18,10 +18,9 @@ from statistics import quantiles
 
 import pytest
 
-from tests.support.authorization_server import AuthorizationServer, authorization_server, ready
+from tests.support.authorization_server import AuthorizationServer, authorization_server, token_over
 from tests.support.fapi_client import FapiClient
-from tests.support.fapi_messages import origin_of
-from tests.support.load import Connection, Reply, prepare
+from tests.support.load import prepare
 from tests.support.processes import running, wait_until
 from tests.support.slow_peers import READY
 
@@ -57,21 +56,12 @@ async def _good(server: AuthorizationServer, client: FapiClient, seconds: float)
         if number % 10 == 0:
             await lines[place].close()
             lines[place : place + 1] = await server.connections(1)
-        reply = await _token(lines[place], client)
+        reply = await token_over(lines[place], client)
         assert reply.status == 200, reply.body
         taken.append(reply.seconds)
     for line in lines:
         await line.close()
     return taken
-
-
-async def _token(line: Connection, client: FapiClient) -> Reply:
-    reply = await line.send(ready(client.credentials_request()))
-    if "dpop-nonce" in reply.headers:
-        client.nonces[origin_of(client.issuer), client.dpop_key.thumbprint] = reply.headers["dpop-nonce"]
-    if reply.status == 400 and json.loads(reply.body)["error"] == "use_dpop_nonce":
-        return await line.send(ready(client.credentials_request()))
-    return reply
 
 
 def _late(taken: list[float]) -> float:
