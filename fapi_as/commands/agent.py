@@ -49,6 +49,19 @@ def _who(command: Command) -> Command:
     return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
 
 
+def _calling(command: Command) -> Command:
+    """A tool, its arguments, and how to go about it."""
+    decorators = (
+        click.argument("tool"),
+        click.argument("arguments", default="{}", metavar="[ARGUMENTS|-]"),
+        _SIGN_IN,
+        _BROWSER,
+        AS_JSON,
+        _who,
+    )
+    return reduce(lambda decorated, decorator: decorator(decorated), reversed(decorators), command)
+
+
 @click.group()
 def agent() -> None:
     """Sign in at an MCP server, call its tools, look at the exchanges.
@@ -75,12 +88,7 @@ def login(*, no_browser: bool, as_json: bool, **who: Any) -> None:
 
 
 @agent.command()
-@click.argument("tool")
-@click.argument("arguments", default="{}", metavar="[ARGUMENTS|-]")
-@_SIGN_IN
-@_BROWSER
-@AS_JSON
-@_who
+@_calling
 def call(*, tool: str, arguments: str, sign_in: bool, no_browser: bool, as_json: bool, **who: Any) -> None:
     """Call one tool and print what it says; ARGUMENTS is a JSON object, and `-` reads it from stdin.
 
@@ -107,12 +115,7 @@ def token(*, as_json: bool, **who: Any) -> None:
 
 
 @agent.command()
-@click.argument("tool")
-@click.argument("arguments", default="{}", metavar="[ARGUMENTS|-]")
-@_SIGN_IN
-@_BROWSER
-@AS_JSON
-@_who
+@_calling
 def trace(*, tool: str, arguments: str, sign_in: bool, no_browser: bool, as_json: bool, **who: Any) -> None:
     """Call one tool as `call` does, and show each HTTP exchange with secrets blanked.
 

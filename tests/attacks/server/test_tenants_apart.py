@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -22,18 +20,6 @@ from tests.support.fapi_messages import origin_of
 from tests.support.house import PASSWORD, RESOURCE
 
 BOTH_WAYS = pytest.mark.parametrize(("here", "there"), [(ROOT, ACME), (ACME, ROOT)])
-
-
-@pytest.fixture(scope="module")
-def set_up(tmp_path_factory: pytest.TempPathFactory) -> Estate:
-    return Estate(tmp_path_factory.mktemp("estate"))
-
-
-@pytest.fixture
-async def estate(tmp_path: Path, set_up: Estate) -> AsyncIterator[Estate]:
-    estate = Estate(tmp_path, like=set_up)
-    yield estate
-    await estate.close()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,18 +11,6 @@ from tests.support.estate import Estate, moved
 from tests.support.fakes import NOW, FrozenClock
 from tests.support.fapi_client import FapiClient, Refused, error_of
 from tests.support.house import PASSWORD
-
-
-@pytest.fixture(scope="module")
-def set_up(tmp_path_factory: pytest.TempPathFactory) -> Estate:
-    return Estate(tmp_path_factory.mktemp("estate"))
-
-
-@pytest.fixture
-async def estate(tmp_path: Path, set_up: Estate) -> AsyncIterator[Estate]:
-    estate = Estate(tmp_path, like=set_up)
-    yield estate
-    await estate.close()
 
 
 async def refused(answer: Any, status: int, error: str) -> None:
