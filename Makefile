@@ -29,9 +29,10 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
 
+# --no-deps: the lock is complete, and pip else looks at what came out since for a package that is asked for with an extra
 $(VENV)/.installed: .ci/requirements.lock | $(VENV)/bin/python
 	@echo "Installing $$(grep -c == $<) locked packages into $(VENV) (once; a minute or two) ..."
-	@$(PIP) install --require-hashes --only-binary :all: -r $<
+	@$(PIP) install --no-deps --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 $(READY): pyproject.toml $(VENV)/.installed
@@ -83,7 +84,7 @@ fuzz: $(READY) $(VENV)/.fuzz ## 200,000 steps beside the model, 10,000 tool call
 		$(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 $(VENV)/.fuzz: .ci/fuzz.lock | $(READY)
-	@$(PIP) install --require-hashes --only-binary :all: -r $<
+	@$(PIP) install --no-deps --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 bench: $(READY) ## our figures beside the raw cost of the same cryptography; build/bench.json
@@ -95,7 +96,7 @@ bench-peers: $(READY) build/peers/python/.installed ## rs_kit beside oauth4webap
 build/peers/python/.installed: .ci/peers.lock | $(READY)
 	@echo "Installing $$(grep -c == $<) locked packages of a peer into build/peers/python (once) ..."
 	@$(PY) -m venv build/peers/python
-	@build/peers/python/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
+	@build/peers/python/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes \
 		--only-binary :all: -r $< || { echo "pip cannot reach an index with the peer's packages"; exit 1; }
 	@touch $@
 
