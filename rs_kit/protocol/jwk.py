@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from rs_kit.protocol import base64url
+from rs_kit.protocol import base64url, x5c
 from rs_kit.protocol.algorithms import ALGORITHM_OF_KEY_TYPE, canonical
 from rs_kit.protocol.errors import InvalidJwk
 
@@ -38,6 +39,9 @@ _ECDSA: Final = ECDSA(SHA256())
 _SHA256: Final = SHA256()
 _PSS: Final = PSS(mgf=MGF1(SHA256()), salt_length=32)  # RFC 7518 §3.5: the salt is as long as the hash
 _ROCA_PRIMES: Final = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)  # CVE-2017-15361
+_SMALL_FACTOR_LIMIT: Final = 752  # SP 800-89 §5.3.3 (f)
+_CLOSE_PRIMES_STEPS: Final = 16  # CVE-2022-26320 fell in the first ones
+_ED25519_FIELD: Final = 2**255 - 19
 # Points of Ed25519 whose order divides 8, without their sign bit: under such a key one signature fits many messages
 _SMALL_ORDER: Final = frozenset(
     bytes.fromhex(encoded)
@@ -89,6 +93,7 @@ def parse_public(members: Mapping[str, object]) -> PublicJwk:
         raise InvalidJwk("kty")
     kid, alg = _purpose(members, ALGORITHM_OF_KEY_TYPE[key_type])
     required, public_key, verify = importer(members)
+    _check_certificate(members, required)
     return PublicJwk(
         kid=kid,
         alg=alg,
@@ -238,6 +243,8 @@ def _rsa(members: Mapping[str, object]) -> Imported:
         raise InvalidJwk("exponent")
     if all(modulus % prime in residues for prime, residues in _roca_residues()):
         raise InvalidJwk("a modulus of the ROCA family")
+    if math.gcd(modulus, _small_primes()) != 1 or _primes_are_close(modulus):
+        raise InvalidJwk("a modulus that can be factored")
     required = {"e": e, "kty": "RSA", "n": n}
     key = RSAKey.import_key({**required}).public_key
     check = key.verify
@@ -260,6 +267,8 @@ def _okp(members: Mapping[str, object]) -> Imported:
         raise InvalidJwk("key length")
     if octets[:31] + bytes((octets[31] & 0x7F,)) in _SMALL_ORDER:
         raise InvalidJwk("a point of small order")
+    if not _is_on_edwards_curve(octets):
+        raise InvalidJwk("the point is not on the curve, or another spelling of one")
     required = {"crv": "Ed25519", "kty": "OKP", "x": x}
     key = cast(Ed25519PublicKey, OKPKey.import_key({**required}).public_key)  # by its crv
     check = key.verify
@@ -278,6 +287,43 @@ def _okp(members: Mapping[str, object]) -> Imported:
 def _roca_residues() -> tuple[tuple[int, frozenset[int]], ...]:
     """The powers of 65537 modulo each prime: a modulus that is one of them for all primes is of that generator."""
     return tuple((prime, frozenset(pow(65537, power, prime) for power in range(prime))) for prime in _ROCA_PRIMES)
+
+
+@lru_cache(maxsize=1)
+def _small_primes() -> int:
+    """The product of all small primes: what has a divisor among them was never made of two large ones."""
+    candidates = range(2, _SMALL_FACTOR_LIMIT)
+    return math.prod(n for n in candidates if all(n % divisor for divisor in range(2, math.isqrt(n) + 1)))
+
+
+def _primes_are_close(modulus: int) -> bool:
+    """Whether Fermat's method splits the modulus at once, a square among them."""
+    middle = math.isqrt(modulus - 1) + 1
+    for candidate in range(middle, middle + _CLOSE_PRIMES_STEPS):
+        square = candidate * candidate - modulus
+        if math.isqrt(square) ** 2 == square:
+            return True
+    return False
+
+
+def _is_on_edwards_curve(octets: bytes) -> bool:
+    """Whether RFC 8032 §5.1.3 finds a point under its only encoding: y < p, and (y² - 1) / (dy² + 1) a square."""
+    y = int.from_bytes(octets, "little") & (2**255 - 1)
+    if y >= _ED25519_FIELD:
+        return False
+    d = -121665 * pow(121666, -1, _ED25519_FIELD)
+    product = (y * y - 1) * (d * y * y + 1) % _ED25519_FIELD
+    return pow(product, (_ED25519_FIELD - 1) // 2, _ED25519_FIELD) == 1
+
+
+def _check_certificate(members: Mapping[str, object], required: Mapping[str, str]) -> None:
+    certificates = x5c.chain(members)
+    if not certificates:
+        return
+    key = x5c.public_key_of(certificates[0])
+    if not isinstance(key, EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey) or _members_of(key) != required:
+        raise InvalidJwk("x5c is for another key")
+    x5c.check_digests(members, certificates[0])
 
 
 def _members_of(public_key: PublicKey) -> dict[str, object]:

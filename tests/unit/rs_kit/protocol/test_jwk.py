@@ -127,6 +127,13 @@ def _of_the_roca_family() -> int:
     return modulus if modulus % 2 else modulus + product
 
 
+CLOSE = 3 * 2**1022 + 1037, 3 * 2**1022 + 1697  # two primes that follow each other (CVE-2022-26320)
+
+
+def _edwards(y: int) -> dict[str, object]:
+    return {"kty": "OKP", "crv": "Ed25519", "x": b64(y.to_bytes(32, "little"))}
+
+
 BAD_KEYS: dict[str, dict[str, object]] = {
     "RSA-512": _rsa(N >> 1536 | 1),
     "RSA-1024": _rsa(N >> 1024 | 1),
@@ -142,6 +149,9 @@ BAD_KEYS: dict[str, dict[str, object]] = {
     "an even e": _rsa(N, 65538),
     "a huge e": _rsa(N, N - 2),
     "ROCA": _rsa(_of_the_roca_family()),
+    "a small factor": _rsa(751 * (N // 751 | 1)),
+    "a square": _rsa((2**1024 - 105) ** 2),
+    "close primes": _rsa(math.prod(CLOSE)),
     "a leading zero in n": {**_rsa(N), "n": b64(b"\x00" + _octets(N))},
     "a leading zero in e": {**_rsa(N), "e": b64(b"\x00\x01\x00\x01")},
     "no n": {"kty": "RSA", "e": "AQAB"},
@@ -161,6 +171,9 @@ BAD_KEYS: dict[str, dict[str, object]] = {
     "no y": {name: value for name, value in EC.jwk().items() if name != "y"},
     "Ed448": {"kty": "OKP", "crv": "Ed448", "x": b64(ed448.Ed448PrivateKey.generate().public_key().public_bytes_raw())},
     "X25519": {**ED.jwk(), "crv": "X25519"},
+    "a point off the Edwards curve": _edwards(2),
+    "another spelling of an Edwards point": _edwards(P + 3),
+    "a y beyond the field of Edwards": _edwards(2**255 - 2),
     "a short Ed25519 key": {**ED.jwk(), "x": b64(bytes(31))},
     "kid is empty": EC.jwk(kid=""),
     "kid is a list": EC.jwk(kid=["a"]),
@@ -195,6 +208,28 @@ def test_a_key_off_the_curve_or_for_another_use_is_refused(name: str) -> None:
 def test_a_key_of_another_type_is_refused(name: str) -> None:
     with pytest.raises(InvalidJwk):
         jwk.parse_public(BAD_KEYS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a small factor", "a modulus that can be factored"),
+        ("a square", "a modulus that can be factored"),
+        ("close primes", "a modulus that can be factored"),
+        ("ROCA", "a modulus of the ROCA family"),
+        ("a point off the Edwards curve", "the point is not on the curve, or another spelling of one"),
+        ("another spelling of an Edwards point", "the point is not on the curve, or another spelling of one"),
+        ("a y beyond the field of Edwards", "the point is not on the curve, or another spelling of one"),
+    ],
+)
+def test_a_key_that_has_the_right_form_and_is_worth_nothing_says_why(name: str, reason: str) -> None:
+    with pytest.raises(InvalidJwk) as refusal:
+        jwk.parse_public(BAD_KEYS[name])
+    assert refusal.value.detail == reason
+
+
+def test_the_same_point_in_its_own_spelling_is_a_key() -> None:
+    assert jwk.parse_public(_edwards(3)).algorithm == "Ed25519"
 
 
 @pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"])
