@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fapi_as.adapters import logs
+from fapi_as.adapters.client_keys import RegisteredKeys
 from fapi_as.adapters.clock import SystemClock
 from fapi_as.adapters.entropy import SystemEntropy
 from fapi_as.adapters.keys import AlreadyRotating, Keyring, KeyState, Sealing, read_sealing_key
 from fapi_as.adapters.passwords import Argon2Passwords
 from fapi_as.adapters.store import Database, OutdatedDatabase, SharedCheck, UnusableDatabase, migrate
+from fapi_as.adapters.tls.client_trust import NoTrust
 from fapi_as.ports import Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.errors import StorageUnavailable
@@ -195,6 +197,8 @@ def _context(
         signer=keyring.signer(DEFAULT_TENANT),
         entropy=SystemEntropy(),
         passwords=passwords,
+        client_keys=RegisteredKeys(),
+        certificate_trust=NoTrust(),
         proof_keys=ProofKeys(),
         nonce_key=sealing.derive("dpop-nonce", DEFAULT_TENANT),
         browser_key=sealing.derive("browser", DEFAULT_TENANT),

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from fapi_as.protocol.audit_events import Stamp
-from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.client import ClientKeySet, RegisteredClient
 from fapi_as.protocol.decisions import Decision
 from fapi_as.protocol.effects import HandleKind
+from fapi_as.protocol.fetched_document import FetchedDocument
 from fapi_as.protocol.handles import KeptHandle
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.user import RegisteredUser
@@ -97,12 +98,32 @@ class StoreCheck(Protocol):
 class Signer(Protocol):
     """Signs with the active key of this tenant; private keys never leave the adapter."""
 
-    def sign(self, claims: Mapping[str, object], *, typ: str) -> str:
-        """A compact JWS over `claims` with the active key."""
+    def sign(self, claims: Mapping[str, object], *, typ: str, alg: str | None = None) -> str:
+        """A compact JWS over `claims` with the active key of this algorithm, of the default one without it."""
         ...
 
     def public_jwks(self) -> dict[str, object]:
         """The RFC 7517 set of next, active and retiring public keys."""
+        ...
+
+
+class ClientKeys(Protocol):
+    """What a client registered as its keys, by value or by reference."""
+
+    async def keys(self, client: RegisteredClient, kid: str | None) -> ClientKeySet:
+        """The keys and certificates as they are now; `kid` is the one that is looked for, where a message names one.
+
+        Raises:
+            KeysUnavailable: they are behind a jwks_uri that cannot be had now.
+        """
+        ...
+
+
+class CertificateTrust(Protocol):
+    """Whom one tenant trusts to certify clients (RFC 8705 §2.1)."""
+
+    def refusal(self, leaf: bytes, chain: tuple[bytes, ...], now: int) -> str | None:
+        """The private reason why this certificate (DER, with what else the peer sent) proves nobody, or None."""
         ...
 
 
@@ -114,5 +135,17 @@ class Passwords(Protocol):
 
         Raises:
             TooManyRequests: the pool's queue is full.
+        """
+        ...
+
+
+class Fetch(Protocol):
+    """The only way to a URL that somebody else chose: https, public addresses, no redirects, bounded."""
+
+    async def get(self, url: str, *, max_bytes: int) -> FetchedDocument:
+        """The JSON document there, of at most `max_bytes`, within five seconds.
+
+        Raises:
+            FetchFailed: the URL may not be fetched, or nothing good came from it.
         """
         ...

@@ -110,7 +110,7 @@ def _chosen_id(members: Mapping[str, Any]) -> str:
 
 
 def _refuse_a_subject(client_id: str, subjects: set[str]) -> None:
-    from fapi_as.protocol.client_metadata import InvalidClientMetadata
+    from fapi_as.protocol.metadata_members import InvalidClientMetadata
 
     if client_id in subjects:  # OA-REG-2, FAPI2-SEC-6: a token for a client must not look like one for a person
         sentence = "client_id is the subject of a user, choose another"
@@ -120,7 +120,7 @@ def _refuse_a_subject(client_id: str, subjects: set[str]) -> None:
 def _refuse_unknown_grants(members: Mapping[str, Any]) -> None:
     from fapi_as.features import ENABLED
     from fapi_as.kernel.capabilities import grants
-    from fapi_as.protocol.client_metadata import InvalidClientMetadata
+    from fapi_as.protocol.metadata_members import InvalidClientMetadata
 
     asked = members.get("grant_types")
     known = grants(ENABLED)

@@ -22,7 +22,9 @@ class EndpointRequest:
     now: int
     correlation_id: str
     source: str
-    peer_certificate: bytes | None = None
+    peer_certificate: bytes | None = None  # DER, whose key the peer of this connection holds
+    peer_chain: tuple[bytes, ...] = ()  # DER: what else it sent; proves nothing by itself
+    mutual_tls: bool = False  # whether it came to the address where certificates are asked for
 
     @property
     def stamp(self) -> Stamp:

@@ -11,7 +11,7 @@ from fapi_as.kernel.failed_authentications import FailedAuthentications
 from fapi_as.kernel.messages import Answer, EndpointRequest
 from fapi_as.kernel.owed import Owed
 from fapi_as.kernel.refusals import RefusalBudget
-from fapi_as.ports import Entropy, Passwords, Reading, Signer, Store, StoreCheck
+from fapi_as.ports import CertificateTrust, ClientKeys, Entropy, Passwords, Reading, Signer, Store, StoreCheck
 from fapi_as.protocol.client import AuthenticatedClient
 from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import Effect
@@ -115,6 +115,8 @@ class Context:
     signer: Signer
     entropy: Entropy
     passwords: Passwords
+    client_keys: ClientKeys
+    certificate_trust: CertificateTrust
     proof_keys: ProofKeys
     nonce_key: bytes
     browser_key: bytes

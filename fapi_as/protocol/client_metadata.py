@@ -6,21 +6,36 @@ ignored and neither kept nor shown (DCR-7).
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
+from fapi_as.protocol import client_message_metadata as messages
 from fapi_as.protocol import redirect_uri
 from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.client_certificate import CertificateSubject, registered_subject
 from fapi_as.protocol.display_text import is_displayable
+from fapi_as.protocol.metadata_members import (
+    URI_LIMIT,
+    InvalidClientMetadata,
+    algorithm,
+    boolean,
+    https_uri,
+    strings,
+    wrong,
+)
 from fapi_as.protocol.profile import SCOPE_LIMIT
 from fapi_as.protocol.resource_registration import InvalidResourceMetadata, canonical_resource
 from fapi_as.protocol.scope import is_scope_token
-from rs_kit.protocol import jwk
-from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS, canonical
+from rs_kit.protocol import jwk, x5c
 from rs_kit.protocol.errors import InvalidJwk, ProtocolError
 
+PRIVATE_KEY_JWT: Final = "private_key_jwt"
+TLS_CLIENT_AUTH: Final = "tls_client_auth"
+SELF_SIGNED_TLS_CLIENT_AUTH: Final = "self_signed_tls_client_auth"
+AUTHENTICATION_METHODS: Final = (PRIVATE_KEY_JWT, TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
 _CODE: Final = "authorization_code"
 _FORBIDDEN_GRANTS: Final = frozenset({"implicit", "password"})  # OA-REG, FAPI2-AS-2, DCR-9
 _GRANT_TYPE: Final = re.compile(
@@ -29,30 +44,16 @@ _GRANT_TYPE: Final = re.compile(
 _CLIENT_ID: Final = re.compile(r"[!#-\[\]-~]{1,255}\Z")  # VSCHAR of RFC 6749 §2.2 without space, quote and backslash
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _REDIRECT_URI_LIMIT: Final = 16
-_URI_LIMIT: Final = 2048  # characters
 _NAME_LIMIT: Final = 100  # characters, shown on the consent page
 _KEY_LIMIT: Final = 10  # DCR-11
 _KEYS_SENTENCE: Final = "jwks must hold public signature keys only: RSA of 2048 to 4096 bits, P-256 or Ed25519"
 # what would promise more than is done: the value that is harmless, and everything else is refused
 _NOT_OFFERED: Final[Mapping[str, frozenset[object]]] = {
-    "jwks_uri": frozenset(),
     "client_secret": frozenset(),
     "software_statement": frozenset(),
     "request_uris": frozenset(),  # ODCR-7
-    "sector_identifier_uri": frozenset(),
-    "tls_client_auth_subject_dn": frozenset(),
-    "tls_client_auth_san_dns": frozenset(),
-    "tls_client_auth_san_uri": frozenset(),
-    "tls_client_auth_san_ip": frozenset(),
-    "tls_client_auth_san_email": frozenset(),
-    "tls_client_certificate_bound_access_tokens": frozenset({False}),
-    "require_signed_request_object": frozenset({False}),
     "require_pushed_authorization_requests": frozenset({True}),  # every client pushes: FAPI2-AZ-3, attack DCR-14
-    "request_object_signing_alg": frozenset(),
-    "authorization_signed_response_alg": frozenset(),
     "introspection_signed_response_alg": frozenset(),
-    "userinfo_signed_response_alg": frozenset(),
-    "id_token_signed_response_alg": frozenset(SIGNING_ALGORITHMS) | {"EdDSA"},  # ODCR-5
     "id_token_encrypted_response_alg": frozenset(),  # ODCR-8
     "id_token_encrypted_response_enc": frozenset(),
     "userinfo_encrypted_response_alg": frozenset(),
@@ -61,17 +62,9 @@ _NOT_OFFERED: Final[Mapping[str, frozenset[object]]] = {
     "authorization_encrypted_response_enc": frozenset(),
     "request_object_encryption_alg": frozenset(),
     "request_object_encryption_enc": frozenset(),
-    "subject_type": frozenset({"public"}),
     "default_acr_values": frozenset(),
     "authorization_details_types": frozenset(),
 }
-
-
-class InvalidClientMetadata(ProtocolError):
-    """RFC 7591 §3.2.2."""
-
-    error: ClassVar[str] = "invalid_client_metadata"
-    public: ClassVar[str] = "the client may not be registered as described"
 
 
 class InvalidRedirectUri(ProtocolError):
@@ -88,9 +81,9 @@ def require_client_id(client_id: object) -> str:
         InvalidClientMetadata: bad syntax (RFC 6749 §2.2), or the name space of metadata documents (CIMD-11).
     """
     if not isinstance(client_id, str) or _CLIENT_ID.match(client_id) is None:
-        raise _wrong("client_id must be 1 to 255 printable ASCII characters without spaces, quotes and backslashes")
+        raise wrong("client_id must be 1 to 255 printable ASCII characters without spaces, quotes and backslashes")
     if client_id.lower().startswith(("https:", "http:")):
-        raise _wrong("client_id must not be a URL, those are client ID metadata documents")
+        raise wrong("client_id must not be a URL, those are client ID metadata documents")
     return client_id
 
 
@@ -105,21 +98,42 @@ def parse_client(members: Mapping[str, object], *, client_id: str, version: int)
     grant_types = _grant_types(members)
     application_type = members.get("application_type", "web")
     if not isinstance(application_type, str) or application_type not in {"web", "native"}:
-        raise _wrong("application_type must be web or native")
-    keys = _keys(members.get("jwks"))
+        raise wrong("application_type must be web or native")
+    method = _auth_method(members)
+    jwks_uri = https_uri(members, "jwks_uri")
+    keys, certificates = _keys(members, jwks_uri)
+    _require_means(method, keys, certificates, jwks_uri)
+    redirect_uris = _redirect_uris(members, grant_types, application_type)
+    certificate_bound = boolean(members, "tls_client_certificate_bound_access_tokens")
     return RegisteredClient(
         client_id=client_id,
         version=version,
         client_name=_client_name(members, client_id, grant_types),
-        token_endpoint_auth_method=_auth_method(members),
-        token_endpoint_auth_signing_alg=_signing_alg(members, keys),
-        redirect_uris=_redirect_uris(members, grant_types, application_type),
+        token_endpoint_auth_method=method,
+        token_endpoint_auth_signing_alg=_signing_alg(members, method, keys),
+        redirect_uris=redirect_uris,
         grant_types=grant_types,
         scope=_scope(members),
         keys=keys,
         application_type=application_type,
         default_resource=_default_resource(members),
-        dpop_bound_access_tokens=_dpop_bound(members),
+        dpop_bound_access_tokens=_dpop_bound(members, certificate_bound=certificate_bound),
+        jwks_uri=jwks_uri,
+        key_certificates=certificates,
+        certificate_subject=_certificate_subject(members, method),
+        tls_client_certificate_bound_access_tokens=certificate_bound,
+        use_mtls_endpoint_aliases=boolean(members, "use_mtls_endpoint_aliases"),
+        require_signed_request_object=_require_signed_request_object(members, keys, jwks_uri),
+        request_object_signing_alg=messages.request_object_alg(members, keys),
+        authorization_signed_response_alg=messages.response_alg(members, "authorization_signed_response_alg"),
+        response_modes=messages.response_modes(members),
+        id_token_signed_response_alg=messages.response_alg(members, "id_token_signed_response_alg"),
+        userinfo_signed_response_alg=algorithm(members, "userinfo_signed_response_alg"),
+        subject_type=messages.subject_type(members, redirect_uris),
+        sector_identifier_uri=messages.sector_identifier_uri(members),
+        default_max_age=messages.default_max_age(members),
+        require_auth_time=boolean(members, "require_auth_time"),
+        post_logout_redirect_uris=messages.post_logout_redirect_uris(members, application_type),
     )
 
 
@@ -134,14 +148,38 @@ def to_metadata(client: RegisteredClient) -> dict[str, object]:
         "grant_types": sorted(client.grant_types),
         "response_types": ["code"] if _CODE in client.grant_types else [],
         "scope": " ".join(sorted(client.scope)),
-        "jwks": {"keys": [key.to_jwk() for key in client.keys]},
         "dpop_bound_access_tokens": client.dpop_bound_access_tokens,
+        "tls_client_certificate_bound_access_tokens": client.tls_client_certificate_bound_access_tokens,
+        "use_mtls_endpoint_aliases": client.use_mtls_endpoint_aliases,
+        "require_signed_request_object": client.require_signed_request_object,
+        "authorization_signed_response_alg": client.authorization_signed_response_alg,
+        "id_token_signed_response_alg": client.id_token_signed_response_alg,
+        "subject_type": client.subject_type,
+        "require_auth_time": client.require_auth_time,
     }
-    if client.token_endpoint_auth_signing_alg is not None:
-        metadata["token_endpoint_auth_signing_alg"] = client.token_endpoint_auth_signing_alg
-    if client.default_resource is not None:
-        metadata["default_resource"] = client.default_resource
-    return metadata
+    subject = client.certificate_subject
+    optional: dict[str, object] = {
+        "token_endpoint_auth_signing_alg": client.token_endpoint_auth_signing_alg,
+        "default_resource": client.default_resource,
+        "jwks": {"keys": _entries(client)} if client.keys else None,
+        "jwks_uri": client.jwks_uri,
+        "request_object_signing_alg": client.request_object_signing_alg,
+        "response_modes": None if client.response_modes is None else list(client.response_modes),
+        "userinfo_signed_response_alg": client.userinfo_signed_response_alg,
+        "sector_identifier_uri": client.sector_identifier_uri,
+        "default_max_age": client.default_max_age,
+        "post_logout_redirect_uris": list(client.post_logout_redirect_uris) or None,
+        **({} if subject is None else {str(subject.kind): subject.value}),
+    }
+    return metadata | {name: value for name, value in optional.items() if value is not None}
+
+
+def _entries(client: RegisteredClient) -> list[dict[str, object]]:
+    entries: list[dict[str, object]] = []
+    for key, certificate in zip(client.keys, client.key_certificates, strict=True):
+        chain = {} if certificate is None else {"x5c": [base64.b64encode(certificate).decode()]}
+        entries.append({**key.to_jwk(), **chain})
+    return entries
 
 
 def _refuse_what_is_not_offered(members: Mapping[str, object]) -> None:
@@ -150,56 +188,99 @@ def _refuse_what_is_not_offered(members: Mapping[str, object]) -> None:
         if value is None:
             continue
         if not isinstance(value, str | bool) or value not in harmless:
-            if name == "jwks_uri" and "jwks" in members:
-                raise _wrong("jwks and jwks_uri exclude each other")  # FAPI2-CR-7
-            raise _wrong(f"{name} is not offered here" + (", give jwks" if name == "jwks_uri" else " with this value"))
+            raise wrong(f"{name} is not offered here with this value")
 
 
 def _grant_types(members: Mapping[str, object]) -> frozenset[str]:
-    grant_types = _strings(members, "grant_types", [_CODE])  # RFC 7591 §2
+    grant_types = strings(members, "grant_types", [_CODE])  # RFC 7591 §2
     for grant_type in grant_types:
         if grant_type in _FORBIDDEN_GRANTS or _GRANT_TYPE.match(grant_type) is None:
-            raise _wrong("grant_types: implicit, password and malformed names are refused")
+            raise wrong("grant_types: implicit, password and malformed names are refused")
     if not grant_types:
-        raise _wrong("grant_types must not be empty")
+        raise wrong("grant_types must not be empty")
     expected = ["code"] if _CODE in grant_types else []
-    if _strings(members, "response_types", expected) != expected:  # RFC 7591 §2.1, DCR-9
-        raise _wrong("response_types must be code for the authorization_code grant and empty without it")
+    if strings(members, "response_types", expected) != expected:  # RFC 7591 §2.1, DCR-9
+        raise wrong("response_types must be code for the authorization_code grant and empty without it")
     return frozenset(grant_types)
 
 
 def _auth_method(members: Mapping[str, object]) -> str:
     # RFC 7591 §2 makes client_secret_basic the default, so silence may not mean something else (DCR-10)
     method = members.get("token_endpoint_auth_method")
-    if method != "private_key_jwt":  # FAPI2-AS-6
-        raise _wrong("token_endpoint_auth_method is required and must be private_key_jwt")
-    return "private_key_jwt"
+    if not isinstance(method, str) or method not in AUTHENTICATION_METHODS:  # FAPI2-AS-6
+        raise wrong(f"token_endpoint_auth_method is required and must be one of {', '.join(AUTHENTICATION_METHODS)}")
+    return method
 
 
-def _signing_alg(members: Mapping[str, object], keys: tuple[jwk.PublicJwk, ...]) -> str | None:
-    algorithm = members.get("token_endpoint_auth_signing_alg")
-    if algorithm is None:
-        return None
-    if not isinstance(algorithm, str) or canonical(algorithm) not in SIGNING_ALGORITHMS:  # FAPI2-CR-2
-        raise _wrong("token_endpoint_auth_signing_alg must be PS256, ES256, Ed25519 or EdDSA")
-    if not any(key.algorithm == canonical(algorithm) for key in keys):
-        raise _wrong("token_endpoint_auth_signing_alg: jwks has no key for it")
-    return algorithm
+def _certificate_subject(members: Mapping[str, object], method: str) -> CertificateSubject | None:
+    subject = registered_subject(members)
+    if subject is None and method == TLS_CLIENT_AUTH:  # MTLS-4
+        raise wrong("tls_client_auth needs the one subject of the client's certificates")
+    if subject is not None and method != TLS_CLIENT_AUTH:
+        raise wrong(f"{subject.kind} is for tls_client_auth only")
+    return subject
 
 
-def _keys(value: object) -> tuple[jwk.PublicJwk, ...]:
+def _require_means(
+    method: str, keys: tuple[jwk.PublicJwk, ...], certificates: tuple[bytes | None, ...], jwks_uri: str | None
+) -> None:
+    """What the client authenticates with must be known, or where to find it."""
+    if method == PRIVATE_KEY_JWT and not keys and jwks_uri is None:
+        raise wrong("jwks or jwks_uri is required: the public keys of the client")
+    if method == SELF_SIGNED_TLS_CLIENT_AUTH and jwks_uri is None and not any(certificates):
+        raise wrong("jwks with x5c, or jwks_uri, is required for self_signed_tls_client_auth")  # RFC 8705 §2.2.2
+
+
+def _require_signed_request_object(
+    members: Mapping[str, object], keys: tuple[jwk.PublicJwk, ...], jwks_uri: str | None
+) -> bool:
+    required = boolean(members, "require_signed_request_object")
+    if required and not keys and jwks_uri is None:
+        raise wrong("require_signed_request_object needs jwks or jwks_uri")
+    return required
+
+
+def _signing_alg(members: Mapping[str, object], method: str, keys: tuple[jwk.PublicJwk, ...]) -> str | None:
+    name = "token_endpoint_auth_signing_alg"
+    value = algorithm(members, name)
+    if value is not None and method != PRIVATE_KEY_JWT:
+        raise wrong(f"{name} is for private_key_jwt only")
+    messages.require_key(name, value, keys)
+    return value
+
+
+def _keys(
+    members: Mapping[str, object], jwks_uri: str | None
+) -> tuple[tuple[jwk.PublicJwk, ...], tuple[bytes | None, ...]]:
+    """The keys of an inline set, and beside each the certificate that its entry shows."""
+    value = members.get("jwks")
+    if value is None:
+        return (), ()
+    if jwks_uri is not None:
+        raise wrong("jwks and jwks_uri exclude each other")  # FAPI2-CR-7
     if not isinstance(value, Mapping):
-        raise _wrong("jwks is required: the public keys of the client")
+        raise wrong("jwks must be a JWK set: the public keys of the client")
     entries = value.get("keys")
     if not isinstance(entries, list) or not 0 < len(entries) <= _KEY_LIMIT:
-        raise _wrong(f"jwks must have 1 to {_KEY_LIMIT} keys")
+        raise wrong(f"jwks must have 1 to {_KEY_LIMIT} keys")
     if any(isinstance(entry, Mapping) and not _PRIVATE_MEMBERS.isdisjoint(entry) for entry in entries):
         # whatever it is for: somebody has just shown a key that nobody may see
-        raise _wrong("jwks must not hold private or symmetric keys")
+        raise wrong("jwks must not hold private or symmetric keys")
     try:
-        return jwk.parse_set(value)
+        keys = jwk.parse_set(value)
     except InvalidJwk as error:
         raise InvalidClientMetadata(f"jwks: {error.detail}", _KEYS_SENTENCE) from None
+    shown = dict(filter(None, map(_certificate, entries)))
+    return keys, tuple(shown.get((key.kid, key.thumbprint)) for key in keys)
+
+
+def _certificate(entry: Mapping[str, object]) -> tuple[tuple[str | None, str], bytes] | None:
+    """The certificate that an entry shows for its key, by kid and thumbprint; None for what is no signature key."""
+    try:
+        key, chain = jwk.parse_public(entry), x5c.chain(entry)
+    except InvalidJwk:
+        return None
+    return ((key.kid, key.thumbprint), chain[0]) if chain else None
 
 
 def _client_name(members: Mapping[str, object], client_id: str, grant_types: frozenset[str]) -> str:
@@ -207,22 +288,22 @@ def _client_name(members: Mapping[str, object], client_id: str, grant_types: fro
     if name is None and _CODE not in grant_types:
         return client_id  # nobody is asked for consent
     if not isinstance(name, str) or not is_displayable(name, _NAME_LIMIT):  # DCR-13
-        raise _wrong(f"client_name is required: one line of at most {_NAME_LIMIT} visible characters")
+        raise wrong(f"client_name is required: one line of at most {_NAME_LIMIT} visible characters")
     return name
 
 
 def _redirect_uris(
     members: Mapping[str, object], grant_types: frozenset[str], application_type: str
 ) -> tuple[str, ...]:
-    uris = _strings(members, "redirect_uris", [])
+    uris = strings(members, "redirect_uris", [])
     if not uris and _CODE in grant_types:
         raise InvalidRedirectUri("none", "redirect_uris is required for the authorization_code grant")
     if len(uris) > _REDIRECT_URI_LIMIT:
         raise InvalidRedirectUri("too many", f"redirect_uris must have at most {_REDIRECT_URI_LIMIT} entries")
     for uri in uris:
         refusal = redirect_uri.refusal(uri, application_type)
-        if refusal is None and len(uri) > _URI_LIMIT:
-            refusal = f"redirect_uri must have at most {_URI_LIMIT} characters"
+        if refusal is None and len(uri) > URI_LIMIT:
+            refusal = f"redirect_uri must have at most {URI_LIMIT} characters"
         if refusal is None and "*" in uri:  # DCR-8
             refusal = "redirect_uri must not have a wildcard"
         if refusal is None and application_type == "web" and _is_this_device(uri):  # ODCR-1
@@ -240,10 +321,10 @@ def _is_this_device(uri: str) -> bool:
 def _scope(members: Mapping[str, object]) -> frozenset[str]:
     scope = members.get("scope")
     if not isinstance(scope, str) or not scope:
-        raise _wrong("scope is required: the values that the client may ask for, separated by spaces")
+        raise wrong("scope is required: the values that the client may ask for, separated by spaces")
     values = scope.split(" ")
     if len(values) > SCOPE_LIMIT or not all(is_scope_token(value) for value in values):
-        raise _wrong("scope must be scope values of RFC 6749 3.3, separated by single spaces")
+        raise wrong("scope must be scope values of RFC 6749 3.3, separated by single spaces")
     return frozenset(values)
 
 
@@ -257,21 +338,9 @@ def _default_resource(members: Mapping[str, object]) -> str | None:
         raise InvalidClientMetadata(error.detail, "default_resource must be an https URI") from None
 
 
-def _dpop_bound(members: Mapping[str, object]) -> bool:
-    # DCR-19: neither flag means DPoP; certificate-bound tokens are not offered, so false would leave none
-    if members.get("dpop_bound_access_tokens", True) is not True:
-        raise _wrong("dpop_bound_access_tokens must be true, bearer tokens are not offered")
-    return True
-
-
-def _strings(members: Mapping[str, object], name: str, absent: list[str]) -> list[str]:
-    value = members.get(name)
-    if value is None:
-        return absent
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _wrong(f"{name} must be a list of strings")
-    return list(dict.fromkeys(value))
-
-
-def _wrong(sentence: str) -> InvalidClientMetadata:
-    return InvalidClientMetadata(sentence, sentence)
+def _dpop_bound(members: Mapping[str, object], *, certificate_bound: bool) -> bool:
+    # DCR-19: neither flag means DPoP, and a token that is bound to nothing is not offered
+    bound = boolean(members, "dpop_bound_access_tokens", absent=not certificate_bound)
+    if not bound and not certificate_bound:
+        raise wrong("dpop_bound_access_tokens must be true, bearer tokens are not offered")
+    return bound

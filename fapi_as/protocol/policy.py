@@ -24,10 +24,11 @@ class Policy:
     refresh_token_idle: timedelta = profile.REFRESH_TOKEN_IDLE
     dpop_proof_age: timedelta = profile.DPOP_PROOF_AGE
     dpop_nonces: bool = True
+    mutual_tls_url: str | None = None  # where client certificates are asked for, without a slash at its end
 
-    def url(self, path: str) -> str:
-        """The absolute URL of one of our paths; RFC 8414 §2 endpoints."""
-        return self.issuer + path
+    def url(self, path: str, *, mutual_tls: bool = False) -> str:
+        """The absolute URL of one of our paths; RFC 8414 §2 endpoints, or their RFC 8705 §5 aliases."""
+        return (self.mutual_tls_url if mutual_tls and self.mutual_tls_url is not None else self.issuer) + path
 
 
 def seconds(duration: timedelta) -> int:

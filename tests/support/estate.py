@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import httpx2
 
+from fapi_as.adapters.client_keys import RegisteredKeys
 from fapi_as.adapters.keys import Keyring, Sealing
 from fapi_as.adapters.store import Database, Operators, SharedCheck, migrate
+from fapi_as.adapters.tls.client_trust import NoTrust
 from fapi_as.adapters.web.application import build_application
 from fapi_as.adapters.web.asgi import Application
 from fapi_as.features import ENABLED
@@ -98,6 +100,8 @@ class Estate:
                 signer=keyring.signer(tenant),
                 entropy=SeededEntropy(f"{seed}-{tenant}"),
                 passwords=PlainPasswords(),
+                client_keys=RegisteredKeys(),
+                certificate_trust=NoTrust(),
                 proof_keys=ProofKeys(),
                 nonce_key=self.sealing.derive("dpop-nonce", tenant),
                 browser_key=self.sealing.derive("browser", tenant),

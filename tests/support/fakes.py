@@ -9,7 +9,9 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fapi_as.adapters.client_keys import RegisteredKeys
 from fapi_as.adapters.store import SharedCheck
+from fapi_as.adapters.tls.client_trust import NoTrust
 from fapi_as.kernel import capabilities
 from fapi_as.kernel.seam import Context, Feature
 from fapi_as.protocol.errors import TooManyRequests
@@ -65,7 +67,8 @@ class FakeSigner:
         self.key = SigningKey.from_private_key(ec.derive_private_key(secret, ec.SECP256R1()), kid=kid)
         self.signed: list[tuple[str, Mapping[str, object]]] = []
 
-    def sign(self, claims: Mapping[str, object], *, typ: str) -> str:
+    def sign(self, claims: Mapping[str, object], *, typ: str, alg: str | None = None) -> str:
+        assert alg in {None, self.key.alg}
         self.signed.append((typ, claims))
         return jws.sign(self.key, claims, typ=typ)
 
@@ -117,6 +120,8 @@ def context(
         signer=signer or FakeSigner(),
         entropy=entropy or SeededEntropy(),
         passwords=passwords or PlainPasswords(),
+        client_keys=RegisteredKeys(),
+        certificate_trust=NoTrust(),
         proof_keys=ProofKeys(),
         nonce_key=NONCE_KEY,
         browser_key=BROWSER_KEY,

@@ -195,7 +195,7 @@ class KeyringSigner:
         self._active: jws.SigningKey | None = None
         self._published: tuple[Mapping[str, str], ...] = ()
 
-    def sign(self, claims: Mapping[str, object], *, typ: str) -> str:
+    def sign(self, claims: Mapping[str, object], *, typ: str, alg: str | None = None) -> str:
         """A compact JWS over `claims` with the active key.
 
         Raises:
@@ -205,6 +205,8 @@ class KeyringSigner:
         self._refresh()
         if self._active is None:
             raise NoSigningKey(f"tenant {self._tenant} has no signing key")
+        if alg not in {None, self._active.alg}:
+            raise NoSigningKey(f"tenant {self._tenant} has no signing key for {alg}")
         return jws.sign(self._active, claims, typ=typ)
 
     def public_jwks(self) -> dict[str, object]:

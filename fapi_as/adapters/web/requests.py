@@ -18,7 +18,10 @@ from fapi_as.protocol.errors import (
 from fapi_as.protocol.profile import REQUEST_BODY_LIMIT
 
 BODY_TIME_LIMIT: Final = timedelta(seconds=15)  # HTT-16 of the attack catalogue
-PEER_CERTIFICATE: Final = "peer_certificate"  # where the listener leaves it, in scope["state"]
+# where the listener leaves them, in scope["state"]
+PEER_CERTIFICATE: Final = "peer_certificate"
+PEER_CHAIN: Final = "peer_chain"
+MUTUAL_TLS: Final = "mutual_tls"
 
 
 class Disconnected(Exception):
@@ -27,7 +30,7 @@ class Disconnected(Exception):
 
 def endpoint_request(scope: Scope, *, path: str, now: int, correlation_id: str, body: bytes = b"") -> EndpointRequest:
     """What an endpoint sees of a request; nothing in it is merged, decoded or taken from `Host`."""
-    client = scope.get("client")
+    client, state = scope.get("client"), scope.get("state", {})
     return EndpointRequest(
         method=scope["method"],
         path=path,
@@ -37,7 +40,9 @@ def endpoint_request(scope: Scope, *, path: str, now: int, correlation_id: str, 
         now=now,
         correlation_id=correlation_id,
         source=client[0] if client else "unknown",
-        peer_certificate=scope.get("state", {}).get(PEER_CERTIFICATE),
+        peer_certificate=state.get(PEER_CERTIFICATE),
+        peer_chain=state.get(PEER_CHAIN, ()),
+        mutual_tls=state.get(MUTUAL_TLS, False),
     )
 
 

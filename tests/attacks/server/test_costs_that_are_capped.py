@@ -17,8 +17,9 @@ import pytest
 
 from fapi_as.adapters.keys import Sealing
 from fapi_as.adapters.store import Database, migrate
-from fapi_as.protocol.client_metadata import InvalidClientMetadata, parse_client
+from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.effects import HandleKind, TakeOnce
+from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import FAILED_AUTHENTICATIONS_LIMIT, OPENINGS_LIMIT
 from tests.support.back_channel import BACK_CHANNEL, asked

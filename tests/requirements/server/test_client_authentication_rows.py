@@ -15,8 +15,8 @@ from fapi_as.adapters.store.tables import Client
 from fapi_as.protocol import client_assertion
 from fapi_as.protocol.audit_events import AuditEvent
 from fapi_as.protocol.client import RegisteredClient
-from fapi_as.protocol.client_metadata import InvalidClientMetadata
 from fapi_as.protocol.errors import InvalidClient
+from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.profile import FAILED_AUTHENTICATIONS_LIMIT
 from tests.support.assertion_judge import AGENT, peer, registered
 from tests.support.back_channel import BACK_CHANNEL, SUCCESS, asked, authenticating, seen

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from fapi_as.protocol.client_metadata import InvalidClientMetadata, parse_client
+from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.effects import HandleKind
 from fapi_as.protocol.handles import digest_of
+from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.settings import ConfigurationError, load
 from tests.support.fapi_client import TRUTH
 from tests.support.house import PASSWORD, House

@@ -11,8 +11,9 @@ import httpx2
 import pytest
 
 from fapi_as.adapters.web.application import build_application
-from fapi_as.protocol.client_metadata import InvalidClientMetadata, parse_client
+from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.effects import HandleKind
+from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.resource_registration import InvalidResourceMetadata, parse_resource
 from tests.support.browser import Browser
 from tests.support.command_line import CLIENT, PASSWORD, CommandLine

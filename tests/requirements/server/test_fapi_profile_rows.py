@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fapi_as.protocol import profile
-from fapi_as.protocol.client_metadata import InvalidClientMetadata, parse_client
+from fapi_as.protocol.client_metadata import parse_client
+from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.settings import ConfigurationError, Settings, load
 from tests.support.fakes import ISSUER
 from tests.support.fapi_client import Refused

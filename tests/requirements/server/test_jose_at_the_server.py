@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fapi_as.protocol.client_metadata import InvalidClientMetadata, parse_client
+from fapi_as.protocol.client_metadata import parse_client
+from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from rs_kit.protocol import jwk, jws
 from rs_kit.protocol.errors import InvalidJws
 from tests.support.fakes import ISSUER, NOW

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fapi_as.protocol.client_metadata import InvalidClientMetadata, InvalidRedirectUri, parse_client
+from fapi_as.protocol.client_metadata import InvalidRedirectUri, parse_client
+from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from tests.support.command_line import CLIENT, PASSWORD, CommandLine
 from tests.support.fakes import ISSUER
 from tests.support.house import PASSWORD as ALICES

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from fapi_as.protocol.client_metadata import InvalidClientMetadata, parse_client
+from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.effects import HandleKind
+from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from tests.support.house import RESOURCE, House
 from tests.support.peer_keys import PeerKey
 from tests.support.token_scene import ALGORITHMS, claims_of, keyed, obtained, refresh_token_of, refused, warm

@@ -13,7 +13,7 @@ from fapi_as.adapters.store import AlreadyExists, NotFound, Operators, UnusableD
 from fapi_as.adapters.store.changes import Change, Changes
 from fapi_as.adapters.store.tables import Authorization, Epoch
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
-from fapi_as.protocol.client_metadata import InvalidClientMetadata
+from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.resource_registration import InvalidResourceMetadata
 from tests.support.store_harness import METADATA, NOW, STAMP, members
 
