@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rs_kit.protocol import jwk
 from rs_kit.protocol.errors import InvalidJwk
 from tests.support.peer_keys import PeerKey, b64, unb64
+from tests.support.weak_keys import WeakKey, weak_keys
 
 EC, RSA, ED = PeerKey.es256(seed=11), PeerKey.ps256(), PeerKey.ed25519(seed=12)
 LOW = next(peer for peer in map(PeerKey.es256, range(1, 5000)) if unb64(peer.jwk()["x"])[0] == 0)
@@ -340,6 +341,15 @@ def test_a_fetched_set_is_good_for_its_good_keys() -> None:
     bad = [{"kty": "future"}, _rsa(N >> 1024 | 1), ED.private_jwk(), EC.jwk(alg="ES999"), RSA.jwk(use="unknown")]
     shuffled = [*bad[:2], EC.jwk(kid="good"), *bad[2:]]
     assert [key.kid for key in jwk.usable_keys({"keys": shuffled})] == ["good"]
+
+
+@pytest.mark.parametrize("weak", [pytest.param(key, id=name) for name, key in weak_keys().items()])
+def test_no_weak_key_comes_in_by_a_set(weak: WeakKey) -> None:
+    named = {**weak.members, "kid": "weak"}
+    assert jwk.usable_keys({"keys": [named]}) == ()
+    assert [key.kid for key in jwk.usable_keys({"keys": [named, EC.jwk(kid="good")]})] == ["good"]
+    with pytest.raises(InvalidJwk):
+        jwk.parse_set({"keys": [named]})
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"keys": None}, {"keys": ["x"]}, {"keys": [EC.jwk()] * 33}])

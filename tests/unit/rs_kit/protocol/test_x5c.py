@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, x448
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from rs_kit.protocol import jwk, x5c
 from rs_kit.protocol.errors import InvalidJwk
+from tests.support import weak_keys
 from tests.support.peer_keys import PeerKey, b64
 
 PEERS = [PeerKey.es256(seed=21), PeerKey.ps256(), PeerKey.ed25519(seed=22)]
@@ -23,18 +20,7 @@ SIGNER = ec.derive_private_key(99, ec.SECP256R1())
 
 
 def certificate(public_key: Any) -> bytes:
-    """A certificate for any key, signed by somebody."""
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "somebody")])
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    builder = x509.CertificateBuilder(
-        subject_name=name,
-        issuer_name=name,
-        public_key=public_key,
-        serial_number=1,
-        not_valid_before=now,
-        not_valid_after=now + timedelta(days=1),
-    )
-    return builder.sign(SIGNER, SHA256()).public_bytes(Encoding.DER)
+    return base64.b64decode(weak_keys.certificate(public_key))
 
 
 def shown(peer: PeerKey, *certificates: bytes, **more: Any) -> dict[str, Any]:
