@@ -80,7 +80,7 @@ def application(config_path: str) -> Application:
     Raises:
         ConfigurationError, UnusableSealingKey, UnusableDatabase: the database must be prepared before.
     """
-    return _application(load(Path(config_path), os.environ))
+    return assemble(load(Path(config_path), os.environ), SystemClock())
 
 
 def worker(settings_json: str) -> Application:
@@ -89,7 +89,7 @@ def worker(settings_json: str) -> Application:
     Raises:
         UnusableSealingKey, UnusableDatabase: the database must be prepared before.
     """
-    return _application(Settings.model_validate_json(settings_json))
+    return assemble(Settings.model_validate_json(settings_json), SystemClock())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,14 +142,19 @@ class Chores:
                     keyring.rotate(DEFAULT_TENANT, stamp)
 
 
-def _application(settings: Settings) -> Application:
+def assemble(settings: Settings, clock: Clock) -> Application:
+    """The application of settings on a clock; what waits is tested by moving it.
+
+    Raises:
+        UnusableSealingKey, UnusableDatabase: the database must be prepared before.
+    """
     # the parent serves nothing, so it does not wait for Quart
     from fapi_as.adapters.web.application import build_application  # noqa: PLC0415 - in a worker only
     from fapi_as.kernel.refusals import write_counts  # noqa: PLC0415 - in a worker only
 
     logs.configure(settings.logging.level, settings.logging.format)
     sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
-    clock, entropy = SystemClock(), SystemEntropy()
+    entropy = SystemEntropy()
     keyring = Keyring.open(settings.database.url, sealing=sealing, clock=clock)
     # a worker that takes another's place may meet another sealing key: to it, every handle would be unknown
     keyring.signer(DEFAULT_TENANT).public_jwks()
