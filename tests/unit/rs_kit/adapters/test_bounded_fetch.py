@@ -123,7 +123,15 @@ def test_an_answer_that_drips_is_cut(authority: trustme.CA, fetch: HttpsGet, mon
         fetch(url)
 
 
-@pytest.mark.parametrize("head", [b"", OK + b"Transfer-Encoding: chunked\r\n\r\n"], ids=["head", "chunk size"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n",
+        OK + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+    ids=["head", "chunk size", "chunk size of a connection that closes"],
+)
 def test_a_line_that_drips_does_not_hold_the_thread(
     head: bytes, authority: trustme.CA, fetch: HttpsGet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

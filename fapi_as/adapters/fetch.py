@@ -1,0 +1,118 @@
+"""The Fetch port: documents of others over HTTPS, from public addresses only, few at once and never for long.
+
+The thread that looks a name up cannot be stopped, so the threads are our own and few: what hangs holds one of them
+until the resolver gives up, and whoever waits is answered after five seconds all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from fapi_as.protocol.fetched_document import FetchedDocument, FetchFailed
+from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url, require_address, require_name
+from rs_kit.adapters import bounded_fetch
+from rs_kit.adapters.bounded_fetch import HttpsAnswer, HttpsGet
+from rs_kit.adapters.clock import monotonic_seconds
+
+SECONDS: Final = 5.0  # JOSE-33, for the whole of it
+AT_ONCE: Final = 16  # connections of one process
+WAITING: Final = 64
+_ADDRESSES_TRIED: Final = 4
+_DELTA_SECONDS: Final = re.compile(r"[0-9]{1,10}\Z")
+
+
+class HttpsFetch:
+    """The Fetch port of one process.
+
+    Args:
+        ca_file: the authorities to trust, as PEM; by default those of the system.
+        allowed_private_hosts: names, in lower case, that may lead to loopback and private addresses.
+    """
+
+    def __init__(self, *, ca_file: Path | None = None, allowed_private_hosts: Iterable[str] = ()) -> None:
+        self._allowed = frozenset(allowed_private_hosts)
+        self._https = HttpsGet(ca_file, dial=self._dial)
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch")
+        self._room = threading.BoundedSemaphore(AT_ONCE + WAITING)
+
+    async def get(self, url: str, *, max_bytes: int) -> FetchedDocument:
+        """The JSON document at a URL that somebody else chose.
+
+        Raises:
+            FetchFailed: the URL may not be fetched, or nothing good came from it.
+        """
+        try:
+            require_name(parse_outbound_url(url), self._allowed)
+        except InvalidOutboundUrl as error:
+            raise FetchFailed(str(error)) from None
+        if not self._room.acquire(blocking=False):
+            raise FetchFailed("too much is being fetched")
+        fetching = self._threads.submit(self._https.get, url, max_bytes=max_bytes)
+        fetching.add_done_callback(self._release)
+        try:
+            async with asyncio.timeout(SECONDS):
+                answer = await asyncio.wrap_future(fetching)
+        except TimeoutError:
+            raise FetchFailed("the answer takes too long") from None
+        except bounded_fetch.FetchFailed as error:
+            raise FetchFailed(str(error)) from None
+        return FetchedDocument(body=answer.body, max_age=_max_age(answer))
+
+    def close(self) -> None:
+        """Begin nothing more; what runs ends by itself within its time."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _release(self, _: Future[HttpsAnswer]) -> None:
+        self._room.release()
+
+    def _dial(self, host: str, port: int, seconds: float) -> socket.socket:
+        """A connection to an address that was judged, and not to what the name means a moment later.
+
+        Raises:
+            OSError: the name or every address of it leads nowhere.
+            bounded_fetch.FetchFailed: one of the addresses is not for us, so none is.
+        """
+        deadline = monotonic_seconds() + seconds
+        url = parse_outbound_url(f"https://{f'[{host}]' if ':' in host else host}:{port}")
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        try:
+            for *_, place in found:
+                require_address(url, ip_address(place[0]), self._allowed)
+        except InvalidOutboundUrl as error:
+            raise bounded_fetch.FetchFailed(str(error)) from None
+        failed: OSError = OSError("the host has no address")
+        for family, kind, protocol, _, place in found[:_ADDRESSES_TRIED]:
+            left = deadline - monotonic_seconds()
+            if left <= 0:
+                break
+            connection = socket.socket(family, kind, protocol)
+            try:
+                connection.settimeout(left)
+                connection.connect(place)
+            except OSError as error:
+                connection.close()
+                failed = error
+            else:
+                return connection
+        raise failed
+
+
+def _max_age(answer: HttpsAnswer) -> int | None:
+    """RFC 9111 §5.2.2: for how long the answer may be kept from now on; None when it does not say."""
+    directives = [directive.strip().lower() for directive in (answer.cache_control or "").split(",")]
+    if "no-store" in directives or "no-cache" in directives:
+        return 0
+    for directive in directives:
+        name, _, value = directive.partition("=")
+        if name == "max-age" and _DELTA_SECONDS.match(value.strip('"')) is not None:
+            age = (answer.age or "").strip()
+            return max(0, int(value.strip('"')) - (int(age) if _DELTA_SECONDS.match(age) is not None else 0))
+    return None
