@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Final, NoReturn, TypeVar
 
+from fapi_as.kernel.authorization_answer import addressed
 from fapi_as.kernel.messages import Answer, EndpointRequest, EndpointResponse, Json, Page, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.kernel.sender_constraint import nonce_headers
@@ -128,7 +129,7 @@ async def _rendered(
 ) -> EndpointResponse | ProtocolError:
     outcome = await _run(context, endpoint, request)
     if isinstance(outcome, AuthorizationFailed):
-        outcome = SeeOther(location=outcome.location(context.policy.issuer))
+        outcome = SeeOther(location=addressed(context, request, outcome).location or "")
     if isinstance(outcome, ProtocolError):
         return outcome
     if isinstance(outcome, Json):
@@ -155,7 +156,8 @@ async def _run(context: Context, endpoint: Endpoint, request: EndpointRequest) -
         raise
     except ProtocolError as error:
         # a refusal before any decision is committed like every other: one path, one fact
-        return await _record(context, request, error)
+        told = addressed(context, request, error) if isinstance(error, AuthorizationFailed) else error
+        return await _record(context, request, told)
 
 
 def _is_head_of_document(endpoint: Endpoint, request: EndpointRequest) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from fapi_as.kernel.authorization_answer import addressed
 from fapi_as.kernel.browser import Visitor
 from fapi_as.kernel.door import settle_refusal
 from fapi_as.kernel.messages import EndpointRequest
@@ -92,7 +93,7 @@ async def standing_request(
     try:
         return require_standing(validated, client, resources)
     except AuthorizationFailed as error:
-        await settle_refusal(context, request, authorization_failed(error, request_digest))
+        await settle_refusal(context, request, authorization_failed(addressed(context, request, error), request_digest))
 
 
 def authorization_failed(error: AuthorizationFailed, request_digest: bytes) -> Refuse:

@@ -26,6 +26,7 @@ class ValidatedAuthorizationRequest:
     state: str | None
     nonce: str | None
     dpop_jkt: str | None
+    signed_response_alg: str | None = None  # JARM; None is a plain query
 
     def to_bytes(self) -> bytes:
         """The payload that the store seals."""

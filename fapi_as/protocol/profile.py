@@ -7,6 +7,7 @@ from typing import Final
 
 AUTHORIZATION_CODE_LIFETIME: Final = timedelta(seconds=60)
 AUTHORIZATION_CODE_CEILING: Final = timedelta(seconds=60)  # FAPI2-AS-13
+AUTHORIZATION_RESPONSE_LIFETIME: Final = timedelta(seconds=120)  # MSG-RSP-3: 60 to 300 s
 REQUEST_URI_LIFETIME: Final = timedelta(seconds=90)
 REQUEST_URI_FLOOR: Final = timedelta(seconds=5)  # RFC 9126 §2.2
 REQUEST_URI_CEILING: Final = timedelta(seconds=599)  # FAPI2-AZ-15: less than 600 s

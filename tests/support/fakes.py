@@ -17,9 +17,11 @@ from fapi_as.kernel.seam import Context, Feature
 from fapi_as.protocol.errors import TooManyRequests
 from fapi_as.protocol.policy import Policy
 from rs_kit.protocol import base64url, jws
+from rs_kit.protocol.algorithms import canonical
 from rs_kit.protocol.dpop import ProofKeys
 from rs_kit.protocol.jws import SigningKey
 from tests.support.memory_store import MemoryStore
+from tests.support.peer_keys import PeerKey
 
 NOW: Final = 1_800_000_000
 ISSUER: Final = "https://as.example"
@@ -61,19 +63,30 @@ class SeededEntropy:
 
 
 class FakeSigner:
-    """A real ES256 key with a fixed secret; `signed` keeps what was signed."""
+    """A real ES256 key with a fixed secret, and one for each other algorithm; `signed` keeps what was signed.
+
+    `unable = True` makes every signature fail.
+    """
 
     def __init__(self, *, kid: str = "signer-1", secret: int = 0x5EC2E7) -> None:
         self.key = SigningKey.from_private_key(ec.derive_private_key(secret, ec.SECP256R1()), kid=kid)
         self.signed: list[tuple[str, Mapping[str, object]]] = []
+        self.unable = False
 
     def sign(self, claims: Mapping[str, object], *, typ: str, alg: str | None = None) -> str:
-        assert alg in {None, self.key.alg}
+        if self.unable:
+            raise RuntimeError("no signature")
         self.signed.append((typ, claims))
-        return jws.sign(self.key, claims, typ=typ)
+        key = self.key if alg is None else self._keys()[canonical(alg)]
+        return jws.sign(key, claims, typ=typ)
 
     def public_jwks(self) -> dict[str, object]:
-        return {"keys": [{**self.key.public_jwk(), "use": "sig", "alg": self.key.alg}]}
+        return {"keys": [{**key.public_jwk(), "use": "sig", "alg": key.alg} for key in self._keys().values()]}
+
+    def _keys(self) -> dict[str, SigningKey]:
+        others = (PeerKey.ps256(index=77), PeerKey.ed25519(seed=77))
+        keys = [self.key, *(SigningKey.from_private_key(peer.private, kid=f"signer-{peer.alg}") for peer in others)]
+        return {key.alg: key for key in keys}
 
 
 class PlainPasswords:

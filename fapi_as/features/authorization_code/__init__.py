@@ -8,6 +8,8 @@ from fapi_as.features.authorization_code.authorize import AUTHORIZE
 from fapi_as.features.authorization_code.push import PUSH
 from fapi_as.features.authorization_code.redeem import REDEEM
 from fapi_as.kernel.seam import Feature
+from fapi_as.protocol.client_message_metadata import RESPONSE_MODES
+from rs_kit.protocol.algorithms import ADVERTISED_ALGORITHMS
 
 FEATURE: Final = Feature(
     name="authorization_code",
@@ -15,10 +17,11 @@ FEATURE: Final = Feature(
     endpoints=(PUSH, AUTHORIZE),
     metadata={
         "response_types_supported": ("code",),  # FAPI2-AZ-1
-        "response_modes_supported": ("query",),
+        "response_modes_supported": RESPONSE_MODES,
         "code_challenge_methods_supported": ("S256",),  # FAPI2-DISC-4
         "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3
         "require_pushed_authorization_requests": True,  # RFC 9126 §5
+        "authorization_signing_alg_values_supported": ADVERTISED_ALGORITHMS,  # JARM-9
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,  # only our own, from /par: RFC 9126 §5
     },

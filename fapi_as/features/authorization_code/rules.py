@@ -11,6 +11,7 @@ from fapi_as.protocol import pkce, redirect_uri, resource, scope
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.authorization_request import AuthorizationGrant, ValidatedAuthorizationRequest
 from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.client_message_metadata import RESPONSE_MODES
 from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import HandleKind, Record, Require, Required, Revoke, Spend
 from fapi_as.protocol.errors import (
@@ -64,6 +65,7 @@ def validate_push(
     asked_redirect = parameters.require("redirect_uri")  # FAPI2-AZ-7
     if not redirect_uri.is_registered(asked_redirect, client.redirect_uris, client.application_type):
         raise InvalidRequest("redirect_uri is not registered", "redirect_uri is not registered for this client")
+    response_alg = _signed_response_alg(parameters, client)
     challenge = _validated_challenge(parameters)
     asked = asked_resources(parameters, client)
     if any(name not in resources for name in asked):
@@ -81,6 +83,7 @@ def validate_push(
         state=_bounded(parameters, "state", STATE_LIMIT),  # FAPI2-AZ-18
         nonce=_bounded(parameters, "nonce", NONCE_LIMIT),  # FAPI2-AZ-17
         dpop_jkt=_validated_jkt(parameters, proof_jkt),
+        signed_response_alg=response_alg,
     )
 
 
@@ -95,8 +98,16 @@ def _refuse_what_is_not_offered(parameters: Parameters, client: RegisteredClient
         raise UnauthorizedClient("not registered for the code flow")
     if parameters.require("response_type") != "code":
         raise UnsupportedResponseType("response_type")
-    if parameters.get("response_mode") not in {None, "query"}:
+
+
+def _signed_response_alg(parameters: Parameters, client: RegisteredClient) -> str | None:
+    """JARM §2.3: `jwt` is `query.jwt` for a code, and nothing asked is `query`; None is no signature."""
+    mode = parameters.get("response_mode") or "query"
+    if mode not in RESPONSE_MODES:
         raise InvalidRequest("response_mode", "response_mode is not supported")
+    if client.response_modes is not None and mode not in client.response_modes:  # MSG-MD-1, MSG-RSP-1
+        raise InvalidRequest("response_mode of others", "response_mode is not registered for this client")
+    return None if mode == "query" else client.authorization_signed_response_alg
 
 
 def _validated_challenge(parameters: Parameters) -> str:

@@ -13,6 +13,7 @@ from fapi_as.features.consent.rules import (
     shown_digest,
     shown_values,
 )
+from fapi_as.kernel.authorization_answer import location
 from fapi_as.kernel.browser import (
     SignedIn,
     Visitor,
@@ -27,7 +28,7 @@ from fapi_as.kernel.door import settle
 from fapi_as.kernel.interaction import PendingInteraction, pending_interaction, step_url
 from fapi_as.kernel.messages import EndpointRequest, Page, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
-from fapi_as.protocol.authorization_response import AuthorizationFailed, success_location
+from fapi_as.protocol.authorization_response import AuthorizationFailed, success
 from fapi_as.protocol.errors import AccessDenied
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.parameters import parse, parse_form
@@ -75,9 +76,10 @@ async def conclude(context: Context, request: EndpointRequest) -> SeeOther:
         spends=pending.spends,
     )
     if answer == "deny":
-        await settle(context, request, deny(facts))
         denied = AuthorizationFailed(pending.request.validated, AccessDenied("the person said no"))
-        return SeeOther(location=denied.location(context.policy.issuer))
+        told = SeeOther(location=location(context, request, denied.response))
+        await settle(context, request, deny(facts))
+        return told
     if shown != shown_digest(shown_values(pending.request, person.user.username, context.policy)):
         return SeeOther(location=step_url(context.policy, "/consent", pending.handle))  # ask anew, with today's words
     return await _approve(context, request, facts)
@@ -86,8 +88,9 @@ async def conclude(context: Context, request: EndpointRequest) -> SeeOther:
 async def _approve(context: Context, request: EndpointRequest, facts: ConsentFacts) -> SeeOther:
     code = context.entropy.handle()
     drawn = DrawnHandles(code_digest=digest_of(code), authorization_id=context.entropy.identifier())
+    allowed = SeeOther(location=location(context, request, success(facts.request.validated, code)))
     await settle(context, request, approve(facts, drawn, request.now, context.policy))
-    return SeeOther(location=success_location(facts.request.validated, context.policy.issuer, code))
+    return allowed
 
 
 def _page(context: Context, browser: Visitor, person: SignedIn, pending: PendingInteraction) -> Page:

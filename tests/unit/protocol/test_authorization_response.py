@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
-from fapi_as.protocol.authorization_response import AuthorizationFailed, success_location
+from fapi_as.protocol.authorization_response import AuthorizationFailed, success
 from fapi_as.protocol.decisions import recorded_refusal
 from fapi_as.protocol.effects import Record
 from fapi_as.protocol.errors import AccessDenied, InvalidScope, ProtocolError
@@ -46,7 +46,7 @@ def query(location: str) -> list[tuple[str, str]]:
 
 @pytest.mark.requirement("ISS-1", proves="holds")
 def test_a_success_names_the_issuer() -> None:
-    location = success_location(VALIDATED, ISSUER, "the-code")
+    location = success(VALIDATED, "the-code").plain_location(ISSUER)
     assert location.startswith("https://client.example/cb?")
     assert query(location) == [("code", "the-code"), ("state", "the state"), ("iss", ISSUER)]
 
@@ -54,7 +54,7 @@ def test_a_success_names_the_issuer() -> None:
 @pytest.mark.requirement("ISS-1", proves="refused")
 @pytest.mark.parametrize("error", [AccessDenied("no"), InvalidScope("gone")])
 def test_an_error_names_the_issuer_and_no_code(error: ProtocolError) -> None:
-    location = AuthorizationFailed(VALIDATED, error).location(ISSUER)
+    location = AuthorizationFailed(VALIDATED, error).response.plain_location(ISSUER)
     assert query(location) == [
         ("error", error.error),
         ("error_description", error.description),
@@ -67,14 +67,14 @@ def test_an_error_names_the_issuer_and_no_code(error: ProtocolError) -> None:
 def test_a_state_survives_every_character(state: str) -> None:
     asked = replace(VALIDATED, state=state)
     for location in (
-        success_location(asked, ISSUER, "c"),
-        AuthorizationFailed(asked, AccessDenied("no")).location(ISSUER),
+        success(asked, "c").plain_location(ISSUER),
+        AuthorizationFailed(asked, AccessDenied("no")).response.plain_location(ISSUER),
     ):
         assert dict(query(location))["state"] == state
 
 
 def test_no_state_is_no_parameter() -> None:
-    assert "state" not in dict(query(success_location(replace(VALIDATED, state=None), ISSUER, "c")))
+    assert "state" not in dict(query(success(replace(VALIDATED, state=None), "c").plain_location(ISSUER)))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_no_state_is_no_parameter() -> None:
     ],
 )
 def test_the_redirect_uri_is_only_added_to(redirect_uri: str, start: str) -> None:
-    assert success_location(replace(VALIDATED, redirect_uri=redirect_uri), ISSUER, "c").startswith(start)
+    assert success(replace(VALIDATED, redirect_uri=redirect_uri), "c").plain_location(ISSUER).startswith(start)
 
 
 def test_a_failure_is_evidenced_as_what_it_carries() -> None:

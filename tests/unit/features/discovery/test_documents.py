@@ -65,9 +65,9 @@ async def test_without_resources_nothing_is_said_about_scopes(house: House) -> N
 @pytest.mark.requirement("MD-7", proves="holds")
 async def test_the_key_set_is_public_and_every_key_says_what_it_is(house: House) -> None:
     document = (await house.http.get(f"{ISSUER}/jwks")).json()
-    (key,) = parse_set(document)
+    key, *_ = parse_set(document)
     assert (key.kid, key.algorithm) == ("signer-1", "ES256")
-    assert [set(entry) & {"d", "p", "q", "k"} for entry in document["keys"]] == [set()]
+    assert [set(entry) & {"d", "p", "q", "k"} for entry in document["keys"]] == [set()] * 3
 
 
 @pytest.mark.requirement("MD-6", proves="holds")
