@@ -140,6 +140,11 @@ def usable_keys(document: object) -> tuple[PublicJwk, ...]:
     return tuple(usable)
 
 
+def is_secret(members: Mapping[str, object]) -> bool:
+    """Whether an entry of a set shows a private or symmetric key, whatever it is for."""
+    return not _PRIVATE_MEMBERS.isdisjoint(members)
+
+
 def from_public_key(public_key: PublicKey, *, kid: str | None = None) -> PublicJwk:
     """The JWK of a key that we hold.
 
