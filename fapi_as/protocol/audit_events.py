@@ -39,6 +39,7 @@ class AuditFact:
     resource: str | None = None
     scope: str | None = None
     jkt: str | None = None
+    x5t: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

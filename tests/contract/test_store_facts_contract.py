@@ -215,6 +215,7 @@ async def test_a_fact_is_written_with_its_stamp(harness: Harness) -> None:
         resource="https://bank.example/mcp",
         scope="accounts:read",
         jkt="thumbprint",
+        x5t="of a certificate",
     )
     assert await won(harness, Record(fact=fact))
     assert harness.facts() == ((fact, STAMP),)

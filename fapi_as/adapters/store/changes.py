@@ -42,6 +42,7 @@ class Change:
                 resource=fact.resource,
                 scope=fact.scope,
                 jkt=fact.jkt,
+                x5t=fact.x5t,
             )
         )
 

@@ -158,6 +158,7 @@ class Effects:
             fact.resource,
             fact.scope,
             fact.jkt,
+            fact.x5t,
         )
         try:
             transaction.execute(self._text.record, parameters)

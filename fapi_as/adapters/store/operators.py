@@ -387,6 +387,7 @@ def _stored_fact(row: Audit) -> StoredFact:
             resource=row.resource,
             scope=row.scope,
             jkt=row.jkt,
+            x5t=row.x5t,
         ),
         stamp=Stamp(at=row.at, correlation_id=row.correlation_id, endpoint=row.endpoint, source=row.source),
     )
