@@ -1,4 +1,4 @@
-"""The resource-server kit: DPoP-bound tokens, replay protection and per-tool policy in front of any MCP server.
+"""The resource-server kit: bound tokens, replay protection and per-tool policy in front of any MCP server.
 
 Names are imported when they are first used (PEP 562), so that a server pays for what it runs and for nothing else.
 """
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rs_kit.adapters.observer import LoggingObserver as LoggingObserver
     from rs_kit.adapters.observer import MetricsObserver as MetricsObserver
     from rs_kit.adapters.observer import Observers as Observers
+    from rs_kit.adapters.proxied_certificate import ProxiedCertificate as ProxiedCertificate
+    from rs_kit.adapters.proxied_certificate import ProxyTrust as ProxyTrust
     from rs_kit.adapters.used_once_memory import MemoryUsedOnce as MemoryUsedOnce
     from rs_kit.adapters.used_once_sqlite import SqliteUsedOnce as SqliteUsedOnce
     from rs_kit.guard import Guard as Guard
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from rs_kit.ports import Refusal as Refusal
     from rs_kit.ports import UsedOnce as UsedOnce
     from rs_kit.protocol.access_token import VerifiedAccessToken as VerifiedAccessToken
+    from rs_kit.protocol.confirmation import SenderConstraint as SenderConstraint
     from rs_kit.protocol.errors import ProtocolError as ProtocolError
     from rs_kit.protocol.http import HttpRequest as HttpRequest
     from rs_kit.protocol.tool_policy import ToolPolicy as ToolPolicy
@@ -46,9 +49,12 @@ _HOME = {
     "Observer": "rs_kit.ports",
     "Observers": "rs_kit.adapters.observer",
     "ProtocolError": "rs_kit.protocol.errors",
+    "ProxiedCertificate": "rs_kit.adapters.proxied_certificate",
+    "ProxyTrust": "rs_kit.adapters.proxied_certificate",
     "Refusal": "rs_kit.ports",
     "RsKit": "rs_kit.adapters.asgi",
     "StaticIssuerKeys": "rs_kit.adapters.issuer_keys",
+    "SenderConstraint": "rs_kit.protocol.confirmation",
     "SqliteUsedOnce": "rs_kit.adapters.used_once_sqlite",
     "SystemClock": "rs_kit.adapters.clock",
     "ToolPolicy": "rs_kit.protocol.tool_policy",

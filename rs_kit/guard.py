@@ -7,13 +7,18 @@ import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from rs_kit.ports import AuthorizedCall, Clock, IssuerKeys, Observer, Refusal, UsedOnce
 from rs_kit.protocol import nonce
 from rs_kit.protocol.access_token import VerifiedAccessToken, present, verify_access_token
-from rs_kit.protocol.challenge import status_of, www_authenticate
-from rs_kit.protocol.confirmation import Confirmation, require_proved
+from rs_kit.protocol.challenge import challenges, status_of
+from rs_kit.protocol.confirmation import (
+    Confirmation,
+    SenderConstraint,
+    require_bound,
+    require_proved,
+    require_scheme,
+)
 from rs_kit.protocol.dpop import (
     NONCE_WINDOW_SECONDS,
     ProofExpectation,
@@ -33,9 +38,9 @@ from rs_kit.protocol.errors import (
     UnknownMethod,
     UseDpopNonce,
 )
-from rs_kit.protocol.http import Headers, HttpRequest, credentials, once
-from rs_kit.protocol.htu import normalise
-from rs_kit.protocol.resource_metadata import ResourceMetadata, metadata_path, metadata_url
+from rs_kit.protocol.http import Credentials, Headers, HttpRequest, credentials, once
+from rs_kit.protocol.resource_address import Address
+from rs_kit.protocol.resource_metadata import ResourceMetadata
 from rs_kit.protocol.routing_headers import check_agreement
 from rs_kit.protocol.tool_policy import RpcAnswer, RpcMessage, ToolPolicy, parse_message, parse_message_or_answer
 
@@ -47,6 +52,7 @@ _LEEWAY_SECONDS: Final = 10  # AT-12: exp of a token that others issued
 _NONCE_KEY_BYTES: Final = 32
 _TOKENS_KEPT: Final = 4096
 _CHALLENGED: Final = (401, 403)
+_SCHEMES: Final = ("dpop", "bearer")
 _POST: Final = ("POST",)
 _WITH_STREAMS: Final = ("POST", "GET", "DELETE")
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
@@ -106,39 +112,6 @@ class TokenCache:
         return len(self._entries)
 
 
-class Address:
-    """Where a resource is, for its callers: from configuration, never from Host or X-Forwarded-* (DPOP-11, XPA-10).
-
-    Raises:
-        ValueError: the URL has a query (PRM-2), or is no URL that a request could have.
-    """
-
-    __slots__ = ("_htu", "_origin", "metadata_path", "metadata_url", "path")
-
-    def __init__(self, resource: str) -> None:
-        if "?" in resource:
-            raise ValueError("resource must not have a query")  # an ASGI path has none to compare with
-        parts = urlsplit(resource)
-        self.path = parts.path or "/"
-        self.metadata_path = metadata_path(resource)
-        self.metadata_url = metadata_url(resource)
-        self._origin = f"{parts.scheme}://{parts.netloc}"
-        self._htu = normalise(resource)
-
-    def htu(self, path: str) -> str:
-        """What a proof for this path must name, in normal form.
-
-        Raises:
-            InvalidRequest: no path of a URL.
-        """
-        if path == self.path:
-            return self._htu
-        try:
-            return normalise(self._origin + path)
-        except ValueError:
-            raise InvalidRequest("path is no URI path") from None
-
-
 class Guard:
     """Admits a call to one protected resource, or refuses it.
 
@@ -160,6 +133,8 @@ class Guard:
             stream, DELETE ends a session, and a POST may answer what the server asked. Each needs the base scopes.
         token_seconds: how long an issuer may let a token live: a revoked one ends with its time, and not before
             (FAPI2-RS-3).
+        sender_constraint: to what tokens must be bound: a DPoP key, a certificate of the caller (RFC 8705), or either.
+            A token that is bound to both needs both, wherever it comes.
 
     Raises:
         ValueError: a combination that would not be safe, or does not fit together.
@@ -181,6 +156,7 @@ class Guard:
         legacy_streams: bool = False,
         published: Mapping[str, object] = _NOTHING,
         token_seconds: int = TOKEN_SECONDS,
+        sender_constraint: SenderConstraint = SenderConstraint.DPOP,
     ) -> None:
         self._issuers = _keys_by_issuer(issuer, keys)
         if nonce_key is not None and len(nonce_key) < _NONCE_KEY_BYTES:
@@ -193,6 +169,7 @@ class Guard:
             scopes_supported=tools.base,
             resource_name=resource_name,
             more=dict(published),
+            sender_constraint=sender_constraint,
         )
         self.address = Address(resource)
         self.clock = clock
@@ -205,6 +182,7 @@ class Guard:
         self._observer = observer
         self._proof_age_seconds = proof_age_seconds
         self._token_seconds = token_seconds
+        self._constraint = sender_constraint
         self._tokens = TokenCache()
         self._proof_keys = ProofKeys()
 
@@ -225,15 +203,15 @@ class Guard:
             token = verified.token
             proof = self._proved(request, verified, now)
             message = self._allowed(request, token)
-            if not await self._used_once.take(self._resource, proof.replay_digest, until=proof.replay_until, now=now):
+            if proof is not None and not await self._taken(proof, now):
                 raise InvalidDpopProof("replayed")
             call = AuthorizedCall(
                 token,
                 self._resource,
                 None if message is None else message.method,
                 None if message is None else message.target,
-                self._nonce_header(proof.jkt, now),
-                proof.issued_at - now,
+                () if proof is None else self._nonce_header(proof.jkt, now),
+                None if proof is None else proof.issued_at - now,
             )
             self._observer.admitted(call)
         except ProtocolError as error:
@@ -264,11 +242,13 @@ class Guard:
         """The headers that tell a refused caller what to do: WWW-Authenticate, and a nonce where one helps."""
         if status_of(error) not in _CHALLENGED:
             return ()
-        value = www_authenticate(error, resource_metadata=self.address.metadata_url, scope=self._tools.base)
-        headers: Headers = ((b"www-authenticate", value.encode("ascii")),)
+        values = challenges(
+            error, self._constraint, resource_metadata=self.address.metadata_url, scope=self._tools.base
+        )
+        headers: Headers = tuple((b"www-authenticate", value.encode("ascii")) for value in values)
         if isinstance(error, UseDpopNonce):
             return headers + self._nonce_header(error.jkt, self.clock.now())
-        if isinstance(error, MissingToken):
+        if isinstance(error, MissingToken) and self._constraint is not SenderConstraint.CERTIFICATE:
             # RFC 9449 §8.2 lets us send one early: the first proof can carry it and saves a round trip
             return headers + self._nonce_header(None, self.clock.now())
         return headers
@@ -284,11 +264,11 @@ class Guard:
         """The token, verified now (RSV-1 steps 3 to 7).
 
         Raises:
-            InvalidToken: it is not valid here, or not bound to a key.
+            InvalidToken: it is not valid here, or not bound to what is wanted here.
             Unavailable: the issuer's keys cannot be had.
         """
-        presented = _dpop_token(authorization)
-        unverified = present(presented)
+        offered = _offered(authorization)
+        unverified = present(offered.token)
         issuer = unverified.claims.get("iss")
         trusted = self._issuers.get(issuer) if isinstance(issuer, str) else None
         if trusted is None:
@@ -304,14 +284,17 @@ class Guard:
         )
         if token.expires_at - token.issued_at > self._token_seconds:
             raise InvalidToken("the token lives longer than this resource allows")  # FAPI2-RS-3
-        if token.confirmation is None or token.confirmation.jkt is None:
-            raise InvalidToken("the token is not bound to a DPoP key")  # RSV-2, DPOP-RS-8
-        verified = Verified(token, token.confirmation, access_token_hash(presented), keys)
+        confirmation = require_bound(token.confirmation, self._constraint)
+        require_scheme(confirmation, offered.scheme)
+        verified = Verified(token, confirmation, access_token_hash(offered.token), keys)
         self._tokens.remember(digest, verified)
         return verified
 
-    def _proved(self, request: HttpRequest, verified: Verified, now: int) -> VerifiedProof:
-        """The caller holds the keys that the token is bound to (RSV-1 step 9)."""
+    def _proved(self, request: HttpRequest, verified: Verified, now: int) -> VerifiedProof | None:
+        """The caller holds all that the token is bound to (RSV-1 step 9); None where that is no DPoP key."""
+        if verified.confirmation.jkt is None:
+            require_proved(verified.confirmation, jkt=None, certificate=request.peer_certificate)
+            return None
         proof = proof_octets(request.headers)
         if proof is None:
             raise InvalidDpopProof("no proof", "a DPoP proof is required")
@@ -327,6 +310,9 @@ class Guard:
         proved = verify_proof(proof, expect=expect, keys=self._proof_keys)
         require_proved(verified.confirmation, jkt=proved.jkt, certificate=request.peer_certificate)
         return proved
+
+    async def _taken(self, proof: VerifiedProof, now: int) -> bool:
+        return await self._used_once.take(self._resource, proof.replay_digest, until=proof.replay_until, now=now)
 
     def _allowed(self, request: HttpRequest, token: VerifiedAccessToken) -> RpcMessage | None:
         """The token's scopes cover what the body asks for (RSV-1 step 10); None where there is no message."""
@@ -372,11 +358,9 @@ def _is_over(token: VerifiedAccessToken, now: int) -> bool:
     return token.expires_at + _LEEWAY_SECONDS <= now
 
 
-def _dpop_token(authorization: bytes) -> str:
-    """The token of the one scheme that we accept."""
+def _offered(authorization: bytes) -> Credentials:
+    """The token under one of the two schemes that there are for access tokens; which one is right, the token says."""
     offered = credentials(authorization)
-    if offered.scheme == "dpop":
-        return offered.token
-    if offered.scheme == "bearer":
-        raise InvalidToken("a token under the Bearer scheme")  # RFC 9449 §7.2, DPOP-RS-6
-    raise MissingToken("no credentials of our scheme")
+    if offered.scheme not in _SCHEMES:
+        raise MissingToken("no credentials of our scheme")
+    return offered

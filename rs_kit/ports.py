@@ -19,7 +19,8 @@ class AuthorizedCall(NamedTuple):
         rpc_method: the JSON-RPC method of the body, None where there is no body.
         target: what the method names: the tool of tools/call, the prompt of prompts/get, the uri of resources/read.
         response_headers: to be added to the answer (RFC 9449 §8.2: the next nonce).
-        iat_offset: seconds by which the proof's iat was ahead of our clock; negative when it was behind.
+        iat_offset: seconds by which the proof's iat was ahead of our clock; negative when it was behind, None when the
+            token needs no proof because it is bound to a certificate alone.
     """
 
     token: VerifiedAccessToken
@@ -27,7 +28,7 @@ class AuthorizedCall(NamedTuple):
     rpc_method: str | None
     target: str | None
     response_headers: Headers
-    iat_offset: int = 0
+    iat_offset: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

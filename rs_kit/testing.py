@@ -5,6 +5,8 @@ guard = issuer.guard(tools=ToolPolicy(tools={"get_balance": ["accounts:read"]}))
 agent = issuer.agent(scope="accounts:read")
 headers = agent.headers("POST", nonce=...)
 
+Where certificates bind, `issuer.certificate_agent(scope=...)` calls the application as `agent.connected(app)` shows it.
+
 And for whoever writes a replay store of their own: `UsedOnceContract`. For whoever asks persons something:
 `rs_kit.protocol.elicitation.solicited_credentials`, which must find nothing.
 """
@@ -19,13 +21,18 @@ from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
+from rs_kit.adapters.asgi_exchange import Application, Receive, Scope, Send
 from rs_kit.adapters.clock import SystemClock
 from rs_kit.adapters.issuer_keys import StaticIssuerKeys
 from rs_kit.adapters.observer import LoggingObserver
+from rs_kit.adapters.peer_certificate import MUTUAL_TLS, PEER_CERTIFICATE, PEER_CHAIN
+from rs_kit.adapters.self_signed import TestCertificate as TestCertificate  # noqa: PLC0414 - public here
+from rs_kit.adapters.self_signed import new_certificate as new_certificate  # noqa: PLC0414 - public here
 from rs_kit.adapters.used_once_memory import MemoryUsedOnce
 from rs_kit.guard import Guard
 from rs_kit.ports import AuthorizedCall, Clock, Observer, Refusal, UsedOnce
 from rs_kit.protocol import nonce
+from rs_kit.protocol.confirmation import SenderConstraint
 from rs_kit.protocol.dpop import NONCE_WINDOW_SECONDS, make_proof
 from rs_kit.protocol.errors import Unavailable
 from rs_kit.protocol.jws import SigningKey, sign
@@ -84,7 +91,14 @@ class TestIssuer:
         """The IssuerKeys port."""
         return StaticIssuerKeys(self.issuer, {"keys": [self.key.public_jwk()]})
 
-    def guard(self, *, tools: ToolPolicy, used_once: UsedOnce | None = None, observer: Observer | None = None) -> Guard:
+    def guard(
+        self,
+        *,
+        tools: ToolPolicy,
+        used_once: UsedOnce | None = None,
+        observer: Observer | None = None,
+        sender_constraint: SenderConstraint = SenderConstraint.DPOP,
+    ) -> Guard:
         """A guard that trusts this issuer."""
         return Guard(
             resource=self.resource,
@@ -95,12 +109,20 @@ class TestIssuer:
             nonce_key=NONCE_KEY,
             clock=self.clock,
             observer=LoggingObserver() if observer is None else observer,
+            sender_constraint=sender_constraint,
         )
 
     def agent(self, *, scope: str = "", **claims: Any) -> TestAgent:
         """An agent with a key of its own and a token bound to it; `claims` are added or replace ours."""
         key = new_key()
         return TestAgent(self, key, self.token({"cnf": {"jkt": key.thumbprint}, "scope": scope, **claims}))
+
+    def certificate_agent(self, *, scope: str = "", **claims: Any) -> TestCertificateAgent:
+        """An agent with a certificate of its own and a token bound to it; `claims` are added or replace ours."""
+        shown = new_certificate()
+        return TestCertificateAgent(
+            shown, self.token({"cnf": {"x5t#S256": shown.thumbprint}, "scope": scope, **claims})
+        )
 
     def token(self, claims: Mapping[str, object], *, typ: str = "at+jwt") -> str:
         """An access token; a claim of None is left out."""
@@ -153,6 +175,36 @@ class TestAgent:
     def headers(self, method: str = "POST", url: str | None = None, *, nonce: str | None = None) -> dict[str, str]:
         """The credentials of one request."""
         return {"authorization": f"DPoP {self.token}", "dpop": self.proof(method, url, nonce=nonce)}
+
+
+class TestCertificateAgent:
+    """A client that holds a certificate and a token bound to it."""
+
+    __test__ = False
+
+    def __init__(self, certificate: TestCertificate, token: str) -> None:
+        self.certificate = certificate
+        self.token = token
+
+    def headers(self) -> dict[str, str]:
+        """The credentials of one request; the certificate is not among them."""
+        return {"authorization": f"Bearer {self.token}"}
+
+    def connected(self, app: Application) -> Application:
+        """The application as it hears this agent: the scope says what a listener would say of its connection."""
+
+        async def over_mutual_tls(scope: Scope, receive: Receive, send: Send) -> None:
+            state = {
+                **(scope.get("state") or {}),
+                PEER_CERTIFICATE: self.certificate.der,
+                PEER_CHAIN: (),
+                MUTUAL_TLS: True,
+            }
+            tls = {"client_cert_chain": [self.certificate.pem], "client_cert_error": None}
+            extensions = {**(scope.get("extensions") or {}), "tls": tls}
+            await app({**scope, "state": state, "extensions": extensions}, receive, send)
+
+        return over_mutual_tls
 
 
 class UsedOnceContract:

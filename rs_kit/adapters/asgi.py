@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote
 
 from rs_kit.adapters import web_pages
 from rs_kit.adapters.asgi_exchange import Application, Exchange, Message, Receive, Scope, Send
+from rs_kit.adapters.peer_certificate import peer_certificate
 from rs_kit.adapters.refusals import (
     OriginNotAllowed,
     PayloadTooLarge,
@@ -100,13 +101,11 @@ class RsKit:
             method=scope["method"],
             target_path=self._guard.address.path if scope["path"] == self._path else _raw_path(scope),
             headers=tuple((name.lower(), value) for name, value in scope["headers"]),
-            peer_certificate=_peer_certificate(scope),
         )
         if await self._preflight(request, send):
             return
         try:
-            self._check_head(scope, request)
-            request = request._replace(body=await _body(request.headers, receive))
+            request = await self._whole(scope, request, receive)
         except ProtocolError as error:
             self._guard.refused(error, request)
             await self._refuse(error, request, send)
@@ -132,6 +131,17 @@ class RsKit:
                 raise
         finally:
             await exchange.close()
+
+    async def _whole(self, scope: Scope, request: HttpRequest, receive: Receive) -> HttpRequest:
+        """The request with its body and its certificate, once its head allows it (RSV-1 step 1).
+
+        Raises:
+            ProtocolError: the refusal.
+            _Disconnected: the client went away.
+        """
+        self._check_head(scope, request)
+        certificate = peer_certificate(scope)
+        return request._replace(body=await _body(request.headers, receive), peer_certificate=certificate)
 
     def _check_head(self, scope: Scope, request: HttpRequest) -> None:
         """What is settled before the body is read (RSV-1 step 1).
@@ -258,8 +268,3 @@ def _raw_path(scope: Scope) -> str:
     if raw is None:
         return str(scope["path"])
     return bytes(raw).partition(b"?")[0].decode("latin-1")
-
-
-def _peer_certificate(scope: Scope) -> bytes | None:
-    certificate = scope.get("state", {}).get("peer_certificate")
-    return certificate if isinstance(certificate, bytes) else None

@@ -14,6 +14,7 @@ from rs_kit.adapters.issuer_keys import HttpsIssuerKeys
 from rs_kit.adapters.observer import LoggingObserver
 from rs_kit.guard import PROOF_AGE_SECONDS, TOKEN_SECONDS, Guard
 from rs_kit.ports import IssuerKeys, Observer, UsedOnce
+from rs_kit.protocol.confirmation import SenderConstraint
 from rs_kit.protocol.tool_policy import ToolPolicy
 
 _NONCE_KEY_BYTES: Final = 32
@@ -35,6 +36,7 @@ def assemble_guard(  # noqa: PLR0913 - the choices of one server, named at every
     legacy_streams: bool = False,
     published: Mapping[str, object] = MappingProxyType({}),
     token_seconds: int = TOKEN_SECONDS,
+    sender_constraint: SenderConstraint = SenderConstraint.DPOP,
 ) -> Guard:
     """A guard on the system's clock that fetches the issuers' keys over HTTPS and logs its decisions.
 
@@ -63,6 +65,7 @@ def assemble_guard(  # noqa: PLR0913 - the choices of one server, named at every
         legacy_streams=legacy_streams,
         token_seconds=token_seconds,
         published=published,
+        sender_constraint=sender_constraint,
     )
 
 

@@ -92,7 +92,8 @@ class MetricsObserver:
     def admitted(self, call: AuthorizedCall) -> None:
         """Count it."""
         self._admitted += 1
-        self._clock_was_off(call.iat_offset)
+        if call.iat_offset is not None:
+            self._clock_was_off(call.iat_offset)
 
     def refused(self, refusal: Refusal) -> None:
         """Count it by its reason."""

@@ -6,13 +6,16 @@ from collections.abc import Iterable
 from typing import Final
 
 from rs_kit.protocol.algorithms import ADVERTISED_ALGORITHMS
+from rs_kit.protocol.confirmation import SenderConstraint
 from rs_kit.protocol.errors import (
     InsufficientScope,
+    InvalidDpopProof,
     InvalidRequest,
     MissingToken,
     ProtocolError,
     Unavailable,
     UnknownMethod,
+    UseDpopNonce,
 )
 
 _QUOTABLE: Final = frozenset(chr(code) for code in range(0x20, 0x7F)) - {'"', "\\"}  # RFC 6750 §3
@@ -22,11 +25,32 @@ _STATUS: Final[tuple[tuple[type[ProtocolError], int], ...]] = (
     (UnknownMethod, 404),
     (Unavailable, 503),
 )
+_SCHEMES: Final = {
+    SenderConstraint.DPOP: ("DPoP",),
+    SenderConstraint.CERTIFICATE: ("Bearer",),  # RFC 8705 has no scheme of its own
+    SenderConstraint.EITHER: ("DPoP", "Bearer"),
+}
 
 
 def status_of(error: ProtocolError) -> int:
     """The HTTP status of a refusal at a resource server; 401 unless a clause says otherwise (RSE-1 to RSE-10)."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 401)
+
+
+def challenges(
+    error: ProtocolError,
+    constraint: SenderConstraint,
+    *,
+    resource_metadata: str | None = None,
+    scope: Iterable[str] = (),
+) -> tuple[str, ...]:
+    """A challenge for each scheme that is taken here (RFC 9110 §11.6.1); a wrong proof concerns DPoP alone."""
+    about_proof = isinstance(error, (InvalidDpopProof, UseDpopNonce))
+    wanted = tuple(scope)
+    return tuple(
+        www_authenticate(error, resource_metadata=resource_metadata, scope=wanted, scheme=scheme)
+        for scheme in (("DPoP",) if about_proof else _SCHEMES[constraint])
+    )
 
 
 def www_authenticate(

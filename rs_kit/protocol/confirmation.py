@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 from rs_kit.protocol import base64url
@@ -12,6 +13,14 @@ from rs_kit.protocol.errors import InvalidToken
 
 _MEMBERS: Final = frozenset({"jkt", "x5t#S256"})
 _SHA256_BYTES: Final = 32
+
+
+class SenderConstraint(StrEnum):
+    """To what a resource wants its tokens bound (FAPI2-RS-5); whatever else a token is bound to is needed as well."""
+
+    DPOP = "dpop"
+    CERTIFICATE = "certificate"
+    EITHER = "either"
 
 
 class Confirmation(NamedTuple):
@@ -30,6 +39,31 @@ def parse(cnf: object) -> Confirmation:
     if not isinstance(cnf, Mapping) or not cnf or not _MEMBERS.issuperset(cnf):
         raise InvalidToken("cnf is unknown")
     return Confirmation(jkt=_digest(cnf, "jkt"), x5t_s256=_digest(cnf, "x5t#S256"))
+
+
+def require_bound(confirmation: Confirmation | None, constraint: SenderConstraint) -> Confirmation:
+    """The confirmation of a token that is bound to what this resource wants.
+
+    Raises:
+        InvalidToken: it is bound to nobody, or to something else only (RSV-2).
+    """
+    if confirmation is None:
+        raise InvalidToken("the token is bound to nobody")
+    if constraint is SenderConstraint.DPOP and confirmation.jkt is None:
+        raise InvalidToken("the token is not bound to a DPoP key")  # DPOP-RS-8
+    if constraint is SenderConstraint.CERTIFICATE and confirmation.x5t_s256 is None:
+        raise InvalidToken("the token is not bound to a certificate")
+    return confirmation
+
+
+def require_scheme(confirmation: Confirmation, scheme: str) -> None:
+    """A token that is bound to a key comes as `dpop`, any other as `bearer` (RFC 9449 §7.1, RFC 8705 §3).
+
+    Raises:
+        InvalidToken: it is the other way round; above all a bound token is no bearer token (RFC 9449 §7.2).
+    """
+    if scheme != ("bearer" if confirmation.jkt is None else "dpop"):
+        raise InvalidToken(f"cnf does not go with the scheme {scheme}")
 
 
 def require_proved(confirmation: Confirmation, *, jkt: str | None, certificate: bytes | None) -> None:

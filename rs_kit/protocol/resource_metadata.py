@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from rs_kit.protocol.algorithms import ADVERTISED_ALGORITHMS
+from rs_kit.protocol.confirmation import SenderConstraint
 from rs_kit.protocol.htu import normalise
 
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
@@ -27,6 +28,7 @@ class ResourceMetadata:
     scopes_supported: Sequence[str] = ()
     resource_name: str | None = None
     more: Mapping[str, object] = field(default_factory=dict)
+    sender_constraint: SenderConstraint = SenderConstraint.DPOP
 
     def __post_init__(self) -> None:
         check_resource(self.resource)
@@ -40,6 +42,7 @@ class ResourceMetadata:
 
     def document(self) -> dict[str, object]:
         """The JSON object; what has no value is omitted (RFC 9728 §3.2)."""
+        by_key = self.sender_constraint is not SenderConstraint.CERTIFICATE
         members: dict[str, object] = {
             **self.more,
             "resource": self.resource,
@@ -47,8 +50,9 @@ class ResourceMetadata:
             "scopes_supported": list(self.scopes_supported),
             "resource_name": self.resource_name,
             "bearer_methods_supported": ["header"],  # RFC 6750 §2.1 only: never in a body or a query
-            "dpop_signing_alg_values_supported": list(ADVERTISED_ALGORITHMS),
-            "dpop_bound_access_tokens_required": True,
+            "dpop_signing_alg_values_supported": list(ADVERTISED_ALGORITHMS) if by_key else None,
+            "dpop_bound_access_tokens_required": self.sender_constraint is SenderConstraint.DPOP or None,
+            "tls_client_certificate_bound_access_tokens": self.sender_constraint is not SenderConstraint.DPOP or None,
         }
         return {name: value for name, value in members.items() if value is not None and value != []}
 

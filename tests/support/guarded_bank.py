@@ -25,6 +25,7 @@ from rs_kit.adapters.used_once_memory import MemoryUsedOnce
 from rs_kit.guard import Guard
 from rs_kit.ports import AuthorizedCall, IssuerKeys, Observer, Refusal, UsedOnce
 from rs_kit.protocol import nonce
+from rs_kit.protocol.confirmation import SenderConstraint
 from rs_kit.protocol.http import HttpRequest
 from rs_kit.protocol.tool_policy import ToolPolicy
 from rs_kit.testing import RecordingObserver
@@ -129,6 +130,10 @@ class Peer:
         pairs = [("authorization", f"{scheme} {token}"), ("dpop", proof), ("content-type", "application/json")]
         return [*pairs, *((name.replace("_", "-"), value) for name, value in more.items())]
 
+    def bearer(self, token: str, *, scheme: str = "Bearer", **more: str) -> list[tuple[str, str]]:
+        """The headers of a call whose token is bound to a certificate alone."""
+        return [pair for pair in self.headers(token, "", scheme=scheme, **more) if pair[0] != "dpop"]
+
 
 class Bank:
     """The MCP server, its guard, and what its tools have done."""
@@ -160,6 +165,7 @@ class Bank:
             **more,
         )
         self.base = tools.base
+        self.constraint: SenderConstraint = more.get("sender_constraint", SenderConstraint.DPOP)
         self.resource = resource
         self.done: list[str] = []
         self.seen: list[dict[str, str]] = []  # the headers that tools were shown

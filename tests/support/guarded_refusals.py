@@ -7,11 +7,17 @@ from typing import Any
 import httpx2
 
 from rs_kit.adapters.used_once_memory import MemoryUsedOnce
+from rs_kit.protocol.confirmation import SenderConstraint
 from rs_kit.protocol.errors import InsufficientScope, ProtocolError
 from tests.support.guarded_bank import Bank, Line
 
 PRM = "https://mcp.bank.example/.well-known/oauth-protected-resource/mcp"
 ALGORITHMS = "PS256 ES256 EdDSA Ed25519"
+SCHEMES = {
+    SenderConstraint.DPOP: ["DPoP"],
+    SenderConstraint.CERTIFICATE: ["Bearer"],
+    SenderConstraint.EITHER: ["DPoP", "Bearer"],
+}
 
 
 def challenge_of(response: httpx2.Response) -> tuple[str, dict[str, str]]:
@@ -24,17 +30,20 @@ def challenge_of(response: httpx2.Response) -> tuple[str, dict[str, str]]:
     return scheme, {name: value.strip('"') for name, _, value in pairs}
 
 
-def expected_challenge(bank: Bank, error: str | None, told: ProtocolError) -> str:
-    """The whole WWW-Authenticate of a refusal, written here a second time."""
+def expected_challenges(bank: Bank, error: str | None, told: ProtocolError) -> list[str]:
+    """Every WWW-Authenticate of a refusal, written here a second time."""
     scopes = told.scope if isinstance(told, InsufficientScope) else bank.base
     parameters = {
         "error": error,
         "error_description": told.description if error else None,
         "scope": " ".join(scopes),
         "resource_metadata": PRM,
-        "algs": ALGORITHMS,
     }
-    return "DPoP " + ", ".join(f'{name}="{value}"' for name, value in parameters.items() if value)
+    said = [f'{name}="{value}"' for name, value in parameters.items() if value]
+    about_proofs = error in ("invalid_dpop_proof", "use_dpop_nonce")
+    schemes = ["DPoP"] if about_proofs else SCHEMES[bank.constraint]
+    algorithms = {"DPoP": [f'algs="{ALGORITHMS}"'], "Bearer": []}
+    return [f"{scheme} " + ", ".join([*said, *algorithms[scheme]]) for scheme in schemes]
 
 
 async def still_works(bank: Bank, line: Line) -> None:
@@ -85,7 +94,7 @@ async def refused(
     assert response.headers["cache-control"] == "no-store"
     if status in (401, 403):
         assert told.error == (error or "")
-        assert response.headers.get_list("www-authenticate") == [expected_challenge(bank, error, told)]
+        assert response.headers.get_list("www-authenticate") == expected_challenges(bank, error, told)
     else:
         assert "www-authenticate" not in response.headers
     if status != 503 if works is None else works:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -81,28 +82,25 @@ async def test_a_confirmation_that_is_not_wholly_met_is_refused(site: Site, cnf:
 class Certificates:
     """An authority, and who has a certificate of it: the bank, the agent and somebody else."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
         self.authority = trustme.CA()
-        self.bank = self.authority.issue_cert("localhost")
+        self.bank = directory / "bank.pem"
+        self.authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(self.bank)
         self.agent = self.authority.issue_cert("agent.example")
         self.somebody = self.authority.issue_cert("somebody.example")
 
     def tls(self, shown: trustme.LeafCert | None) -> Tls:
         """The bank asks for a certificate, and the caller shows this one."""
-        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.bank.configure_cert(server)
-        self.authority.configure_trust(server)
-        server.verify_mode = ssl.CERT_OPTIONAL
         client = ssl.create_default_context()
         self.authority.configure_trust(client)
         if shown is not None:
             shown.configure_cert(client)
-        return Tls(server=server, client=client)
+        return Tls(server=str(self.bank), client=client)
 
 
 @pytest.fixture(scope="module")
-def certificates() -> Certificates:
-    return Certificates()
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def thumbprint(pem: trustme.Blob, digest: Callable[[bytes], bytes] = lambda der: hashlib.sha256(der).digest()) -> str:
@@ -171,6 +169,8 @@ async def test_a_token_bound_to_a_certificate_alone_is_refused_where_dpop_is_req
         await refused(bank, line, bank.peer.headers(token), "invalid_token")
         without = [pair for pair in bank.peer.headers(token) if pair[0] != "dpop"]
         await refused(bank, line, without, "invalid_token")
+        await refused(bank, line, bank.peer.bearer(token), "invalid_token")
+        await refused(bank, line, bank.peer.headers(token, scheme="bearer"), "invalid_token")
 
 
 @pytest.mark.requirement("DPOP-RS-18", proves="refused")

@@ -8,7 +8,8 @@ import pytest
 
 from rs_kit.protocol import errors
 from rs_kit.protocol.algorithms import ADVERTISED_ALGORITHMS, SIGNING_ALGORITHMS, canonical
-from rs_kit.protocol.challenge import status_of, www_authenticate
+from rs_kit.protocol.challenge import challenges, status_of, www_authenticate
+from rs_kit.protocol.confirmation import SenderConstraint
 
 METADATA = "https://localhost:8445/.well-known/oauth-protected-resource/mcp"
 CHALLENGE = re.compile(
@@ -103,6 +104,27 @@ def test_another_scheme_lists_no_proof_algorithms() -> None:
     header = www_authenticate(errors.InvalidToken("x"), scheme="Bearer", resource_metadata=METADATA)
     assert header.startswith('Bearer error="invalid_token", ')
     assert "algs" not in header
+
+
+@pytest.mark.parametrize(
+    ("constraint", "schemes"),
+    [
+        (SenderConstraint.DPOP, ["DPoP"]),
+        (SenderConstraint.CERTIFICATE, ["Bearer"]),
+        (SenderConstraint.EITHER, ["DPoP", "Bearer"]),
+    ],
+)
+def test_every_way_in_has_its_challenge_and_a_wrong_proof_that_of_proofs(
+    constraint: SenderConstraint, schemes: list[str]
+) -> None:
+    def told(error: errors.ProtocolError) -> list[str]:
+        return [value.partition(" ")[0] for value in challenges(error, constraint, resource_metadata=METADATA)]
+
+    for error in (errors.MissingToken("x"), errors.InvalidToken("x"), errors.InsufficientScope("x", scope=("a",))):
+        assert told(error) == schemes
+        assert all(METADATA in value for value in challenges(error, constraint, resource_metadata=METADATA))
+    for error in (errors.InvalidDpopProof("x"), errors.UseDpopNonce("x", jkt=None)):
+        assert told(error) == ["DPoP"]
 
 
 ALL_ERRORS = [

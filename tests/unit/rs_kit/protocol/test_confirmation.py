@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rs_kit.protocol import confirmation
-from rs_kit.protocol.confirmation import Confirmation
+from rs_kit.protocol.confirmation import Confirmation, SenderConstraint
 from rs_kit.protocol.errors import InvalidToken
 from tests.support.peer_keys import b64
 
@@ -54,9 +54,20 @@ def test_a_confirmation_that_we_do_not_understand_is_refused(cnf: object) -> Non
 @pytest.mark.attack("CNF-07")
 @pytest.mark.parametrize(
     "value",
-    [X5T + "=", hashlib.sha256(LEAF).hexdigest(), b64(hashlib.sha1(LEAF).digest()), X5T.replace(X5T[0], "+", 1)],
+    [
+        X5T + "=",
+        hashlib.sha256(LEAF).hexdigest(),
+        b64(hashlib.sha1(LEAF).digest()),
+        X5T.replace(X5T[0], "+", 1),
+        "",
+        None,
+        [X5T],
+        {"x5t#S256": X5T},
+        hashlib.sha256(LEAF).digest().hex(":").upper(),
+        int.from_bytes(hashlib.sha256(LEAF).digest(), "big"),
+    ],
 )
-def test_a_certificate_thumbprint_in_another_form_is_refused(value: str) -> None:
+def test_a_certificate_thumbprint_in_another_form_is_refused(value: object) -> None:
     with pytest.raises(InvalidToken):
         confirmation.parse({"x5t#S256": value})
 
@@ -111,3 +122,41 @@ def test_any_claim_gives_a_confirmation_or_the_one_error(cnf: object) -> None:
     except InvalidToken:
         return
     assert parsed.jkt or parsed.x5t_s256
+
+
+BOTH = Confirmation(jkt=JKT, x5t_s256=X5T)
+BY_KEY, BY_CERTIFICATE = Confirmation(jkt=JKT), Confirmation(x5t_s256=X5T)
+DPOP, CERTIFICATE, EITHER = SenderConstraint.DPOP, SenderConstraint.CERTIFICATE, SenderConstraint.EITHER
+
+
+@pytest.mark.parametrize(
+    ("bound", "constraint"),
+    [
+        *((BY_KEY, constraint) for constraint in (DPOP, EITHER)),
+        *((BY_CERTIFICATE, constraint) for constraint in (CERTIFICATE, EITHER)),
+        *((BOTH, constraint) for constraint in SenderConstraint),
+    ],
+)
+def test_a_token_that_is_bound_as_the_resource_wants_is_taken(
+    bound: Confirmation, constraint: SenderConstraint
+) -> None:
+    assert confirmation.require_bound(bound, constraint) is bound
+
+
+@pytest.mark.parametrize(
+    ("bound", "constraint"),
+    [(BY_KEY, CERTIFICATE), (BY_CERTIFICATE, DPOP), *((None, constraint) for constraint in SenderConstraint)],
+)
+def test_a_token_that_is_bound_to_something_else_or_to_nobody_is_not(
+    bound: Confirmation | None, constraint: SenderConstraint
+) -> None:
+    with pytest.raises(InvalidToken):
+        confirmation.require_bound(bound, constraint)
+
+
+@pytest.mark.parametrize(("bound", "scheme"), [(BY_KEY, "dpop"), (BOTH, "dpop"), (BY_CERTIFICATE, "bearer")])
+def test_every_binding_has_one_scheme_and_no_other(bound: Confirmation, scheme: str) -> None:
+    confirmation.require_scheme(bound, scheme)
+    for other in ({"dpop", "bearer"} - {scheme}) | {"", "basic", scheme.upper()}:
+        with pytest.raises(InvalidToken):
+            confirmation.require_scheme(bound, other)

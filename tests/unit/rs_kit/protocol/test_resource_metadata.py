@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from rs_kit.protocol.confirmation import SenderConstraint
 from rs_kit.protocol.resource_metadata import ResourceMetadata, check_resource, metadata_path, metadata_url
 
 ISSUER = "https://localhost:8443"
 RESOURCE = "https://localhost:8445/mcp"
+ALGORITHMS = ["PS256", "ES256", "EdDSA", "Ed25519"]
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
@@ -53,6 +55,30 @@ def test_the_document_says_that_tokens_must_be_bound_and_how() -> None:
         "dpop_bound_access_tokens_required": True,
         "resource_documentation": "https://localhost:8445/docs",
     }
+
+
+BINDINGS = {
+    SenderConstraint.DPOP: {"dpop_bound_access_tokens_required": True, "dpop_signing_alg_values_supported": ALGORITHMS},
+    SenderConstraint.CERTIFICATE: {"tls_client_certificate_bound_access_tokens": True},
+    SenderConstraint.EITHER: {
+        "tls_client_certificate_bound_access_tokens": True,
+        "dpop_signing_alg_values_supported": ALGORITHMS,
+    },
+}
+
+
+@pytest.mark.parametrize(("constraint", "members"), BINDINGS.items())
+def test_the_document_says_to_what_tokens_are_bound_and_nobody_says_otherwise(
+    constraint: SenderConstraint, members: dict[str, object]
+) -> None:
+    for more in (True, False):
+        document = ResourceMetadata(
+            resource=RESOURCE,
+            authorization_servers=(ISSUER,),
+            more={"dpop_bound_access_tokens_required": more, "tls_client_certificate_bound_access_tokens": more},
+            sender_constraint=constraint,
+        ).document()
+        assert {name: value for name, value in document.items() if "dpop" in name or "tls" in name} == members
 
 
 @pytest.mark.requirement("PRM-5", proves="refused")
