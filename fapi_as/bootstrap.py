@@ -80,7 +80,7 @@ def application(config_path: str) -> Application:
     Raises:
         ConfigurationError, UnusableSealingKey, UnusableDatabase: the database must be prepared before.
     """
-    return assemble(load(Path(config_path), os.environ), SystemClock())
+    return _in_this_process(load(Path(config_path), os.environ))
 
 
 def worker(settings_json: str) -> Application:
@@ -89,7 +89,7 @@ def worker(settings_json: str) -> Application:
     Raises:
         UnusableSealingKey, UnusableDatabase: the database must be prepared before.
     """
-    return assemble(Settings.model_validate_json(settings_json), SystemClock())
+    return _in_this_process(Settings.model_validate_json(settings_json))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +142,12 @@ class Chores:
                     keyring.rotate(DEFAULT_TENANT, stamp)
 
 
+def _in_this_process(settings: Settings) -> Application:
+    """The application, on the system's clock, in a process that is its own."""
+    logs.configure(settings.logging.level, settings.logging.format)
+    return assemble(settings, SystemClock())
+
+
 def assemble(settings: Settings, clock: Clock) -> Application:
     """The application of settings on a clock; what waits is tested by moving it.
 
@@ -152,7 +158,6 @@ def assemble(settings: Settings, clock: Clock) -> Application:
     from fapi_as.adapters.web.application import build_application  # noqa: PLC0415 - in a worker only
     from fapi_as.kernel.refusals import write_counts  # noqa: PLC0415 - in a worker only
 
-    logs.configure(settings.logging.level, settings.logging.format)
     sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
     entropy = SystemEntropy()
     keyring = Keyring.open(settings.database.url, sealing=sealing, clock=clock)
