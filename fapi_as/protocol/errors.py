@@ -8,6 +8,7 @@ from rs_kit.protocol.errors import InvalidDpopProof, InvalidRequest, ProtocolErr
 
 __all__ = [
     "AccessDenied",
+    "ConsentRequired",
     "Forbidden",
     "InvalidAuthorizationDetails",
     "InvalidClient",
@@ -18,16 +19,21 @@ __all__ = [
     "InvalidRequestUri",
     "InvalidScope",
     "InvalidTarget",
+    "LoginRequired",
     "MethodNotAllowed",
     "MisdirectedRequest",
     "NotFound",
     "PayloadTooLarge",
     "ProtocolError",
+    "RegistrationNotSupported",
     "RequestNotSupported",
     "RequestTimeout",
+    "ResourceRefused",
+    "RequestUriNotSupported",
     "StorageUnavailable",
     "TooManyRequests",
     "UnauthorizedClient",
+    "UnmetAuthenticationRequirements",
     "UnsupportedContentEncoding",
     "UnsupportedGrantType",
     "UnsupportedResponseType",
@@ -100,10 +106,17 @@ class InvalidRequestObject(ProtocolError):
 
 
 class RequestNotSupported(ProtocolError):
-    """RFC 9101 §7: signed request objects are not offered."""
+    """RFC 9101 §7: signed request objects are pushed and never in the query."""
 
     error: ClassVar[str] = "request_not_supported"
-    public: ClassVar[str] = "the request parameter is not supported"
+    public: ClassVar[str] = "the request parameter is not supported here, request objects must be pushed, see RFC 9126"
+
+
+class RequestUriNotSupported(ProtocolError):
+    """RFC 9101 §7: request objects are never fetched (JAR-6)."""
+
+    error: ClassVar[str] = "request_uri_not_supported"
+    public: ClassVar[str] = "request_uri must come from the pushed request endpoint"
 
 
 class InvalidAuthorizationDetails(ProtocolError):
@@ -118,6 +131,47 @@ class AccessDenied(ProtocolError):
 
     error: ClassVar[str] = "access_denied"
     public: ClassVar[str] = "the request was denied"
+
+
+class LoginRequired(ProtocolError):
+    """OpenID Connect Core §3.1.2.6: the person would have to sign in, or is another one than was asked for."""
+
+    error: ClassVar[str] = "login_required"
+    public: ClassVar[str] = "the user has to sign in"
+
+
+class ConsentRequired(ProtocolError):
+    """OpenID Connect Core §3.1.2.6: the person would have to be asked, and no page may be shown."""
+
+    error: ClassVar[str] = "consent_required"
+    public: ClassVar[str] = "the user has to allow it"
+
+
+class UnmetAuthenticationRequirements(ProtocolError):
+    """OpenID Connect Core Unmet Authentication Requirements §2: no sign-in here reaches an essential acr."""
+
+    error: ClassVar[str] = "unmet_authentication_requirements"
+    public: ClassVar[str] = "the requested acr cannot be reached"
+
+
+class RegistrationNotSupported(ProtocolError):
+    """OpenID Connect Core §7.2.1: clients are registered beforehand."""
+
+    error: ClassVar[str] = "registration_not_supported"
+    public: ClassVar[str] = "the registration parameter is not supported"
+
+
+class ResourceRefused(ProtocolError):
+    """A refusal of our own protected resource, with the status and the challenges that RFC 6750 §3 wants."""
+
+    error: ClassVar[str] = "invalid_token"
+    public: ClassVar[str] = "the access token is not valid"
+
+    def __init__(self, error: ProtocolError, *, status: int, headers: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(error.detail, error.description)
+        self.error = error.error or self.error  # type: ignore[misc]  # it speaks with the code that it carries
+        self.status = status
+        self.headers = headers
 
 
 class Forbidden(ProtocolError):
@@ -199,4 +253,4 @@ _STATUS: Final[dict[type[ProtocolError], int]] = {
 
 def status_of(error: ProtocolError) -> int:
     """The HTTP status of an error at the authorization server; 400 unless a clause says otherwise."""
-    return _STATUS.get(type(error), 400)
+    return error.status if isinstance(error, ResourceRefused) else _STATUS.get(type(error), 400)

@@ -22,7 +22,9 @@ FEATURE: Final = Feature(
         "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3
         "require_pushed_authorization_requests": True,  # RFC 9126 §5
         "authorization_signing_alg_values_supported": ADVERTISED_ALGORITHMS,  # JARM-9
-        "request_parameter_supported": False,
+        "request_parameter_supported": True,  # at /par: MSG-REQ-17
         "request_uri_parameter_supported": False,  # only our own, from /par: RFC 9126 §5
+        "request_object_signing_alg_values_supported": ADVERTISED_ALGORITHMS,
+        "require_signed_request_object": False,  # of the clients that registered it: RFC 9101 §10.5
     },
 )

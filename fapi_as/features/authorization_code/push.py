@@ -6,6 +6,7 @@ import hashlib
 from typing import Final
 
 from fapi_as.features.authorization_code.rules import asked_resources, validate_push
+from fapi_as.features.authorization_code.signed_request import asked
 from fapi_as.kernel.client_authentication import serve_client
 from fapi_as.kernel.door import settle
 from fapi_as.kernel.messages import EndpointRequest, Json
@@ -16,8 +17,9 @@ from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
 from fapi_as.protocol.client import AuthenticatedClient
 from fapi_as.protocol.decisions import Refuse
-from fapi_as.protocol.effects import Attempt, HandleKind, Keep, Record
+from fapi_as.protocol.effects import Attempt, Effect, HandleKind, Keep, Record
 from fapi_as.protocol.errors import (
+    InvalidRequestObject,
     InvalidTarget,
     TooManyRequests,
 )
@@ -39,9 +41,8 @@ async def push(context: Context, request: EndpointRequest) -> Json:
     return await serve_client(context, request, _push)
 
 
-async def _push(
-    context: Context, request: EndpointRequest, client: AuthenticatedClient, parameters: Parameters
-) -> Json:
+async def _push(context: Context, request: EndpointRequest, client: AuthenticatedClient, form: Parameters) -> Json:
+    parameters, once = await asked(context, client.registered, form, request.now)
     proof = offered_proof(context, request)  # a proof here is optional, but a wrong one is refused (PAR-23)
     resources = await _registered(context, client, parameters)
     validated = validate_push(parameters, client.registered, resources, proof.jkt if proof else None)
@@ -54,8 +55,11 @@ async def _push(
         jkt=validated.dpop_jkt,
     )
     keep, quota = _keep(handle, validated, context.policy, request.now), _quota(validated.client_id, context.policy)
-    full = Refuse(error=TooManyRequests("the client has too many pushed requests"))
-    decision = authenticated(client, proof).issue((quota, keep, Record(fact=fact)), {quota: full})
+    lost: dict[Effect, Refuse] = {quota: Refuse(error=TooManyRequests("the client has too many pushed requests"))}
+    if once is not None:
+        lost[once] = Refuse(error=InvalidRequestObject("request object: pushed before"))
+    spent = (quota,) if once is None else (quota, once)
+    decision = authenticated(client, proof).issue((*spent, keep, Record(fact=fact)), lost)
     await settle(context, request, decision)
     return Json(
         payload={

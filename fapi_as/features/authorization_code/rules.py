@@ -23,6 +23,7 @@ from fapi_as.protocol.errors import (
     InvalidScope,
     InvalidTarget,
     RequestNotSupported,
+    RequestUriNotSupported,
     UnauthorizedClient,
     UnsupportedResponseType,
 )
@@ -88,10 +89,6 @@ def validate_push(
 
 
 def _refuse_what_is_not_offered(parameters: Parameters, client: RegisteredClient) -> None:
-    if parameters.get("request_uri") is not None:  # RFC 9126 §2.1: request_uri is our output, never input
-        raise InvalidRequest("request_uri in a push", "request_uri must not be pushed")
-    if parameters.get("request") is not None:
-        raise RequestNotSupported("request object")
     if parameters.get("authorization_details") is not None:
         raise InvalidAuthorizationDetails("authorization_details")
     if GRANT_TYPE not in client.grant_types:
@@ -157,16 +154,19 @@ def asked_request(query: Parameters) -> AskedRequest:
     """RFC 9126 §4: only our own request_uri begins anything.
 
     Raises:
-        InvalidRequest: not pushed, or no client_id (FAPI2-AZ-3).
+        InvalidRequest: not pushed, or no client_id (FAPI2-AZ-3); both kinds of object at once (JAR-2).
+        RequestNotSupported, RequestUriNotSupported: an object by value, or to be fetched (RFC 9101 §7).
         InvalidRequestUri: no URN of ours (JAR-5).
     """
     request_uri = query.get("request_uri")
+    if query.get("request") is not None and request_uri is None:
+        raise RequestNotSupported("request object in the query")
     if query.get("request") is not None or request_uri is None:
         raise InvalidRequest("not a pushed request", "authorization requests must be pushed, see RFC 9126")
     if len(request_uri) > _REQUEST_URI_LIMIT:
         raise InvalidRequestUri("request_uri is too long")
     if request_uri[:4].lower() != "urn:":  # nothing is ever fetched: JAR-6, AUZ-03
-        raise InvalidRequest("request_uri of another kind", "request_uri must come from the pushed request endpoint")
+        raise RequestUriNotSupported("request_uri of another kind")
     client_id = query.require("client_id")
     if not request_uri.startswith(REQUEST_URI_PREFIX):
         raise InvalidRequestUri("request_uri of another name space")

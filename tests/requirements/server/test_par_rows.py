@@ -101,7 +101,7 @@ async def test_a_request_uri_is_never_input(house: House, whose: str) -> None:
         ({"code_challenge": ...}, "invalid_request"),
         ({"response_mode": "fragment"}, "invalid_request"),
         ({"authorization_details": "[]"}, "invalid_authorization_details"),
-        ({"request": "e30.e30."}, "request_not_supported"),
+        ({"request": "e30.e30."}, "invalid_request_object"),
         ({"dpop_jkt": "short"}, "invalid_request"),
         ({"state": "s" * 4097}, "invalid_request"),
     ],

@@ -31,6 +31,7 @@ WIRE = {
     "ProtocolError": ("invalid_request", 400),
     "RequestNotSupported": ("request_not_supported", 400),
     "RequestTimeout": ("invalid_request", 408),
+    "RequestUriNotSupported": ("request_uri_not_supported", 400),
     "StorageUnavailable": ("temporarily_unavailable", 503),
     "TooManyRequests": ("invalid_request", 429),
     "UnauthorizedClient": ("unauthorized_client", 400),

@@ -181,10 +181,6 @@ async def test_an_empty_request_uri_is_none(house: House) -> None:
     assert (await kept(house, request_uri="")).client_id == "agent"
 
 
-async def test_a_request_object_is_refused_by_name(house: House) -> None:
-    assert (await refused(house, request="e30.e30."))[:2] == (400, "request_not_supported")
-
-
 @pytest.mark.attack("PAR-24")
 @pytest.mark.parametrize("details", ["[]", "not json", "[" * 2000, '[{"type":"x"}]'])
 async def test_authorization_details_are_refused_rather_than_ignored(house: House, details: str) -> None:

@@ -74,7 +74,7 @@ async def test_a_request_object_on_the_url_gets_a_local_page(house: House) -> No
 )
 async def test_a_request_uri_to_fetch_gets_a_local_page_and_is_not_fetched(house: House, request_uri: str) -> None:
     query = {"client_id": "agent", "request_uri": request_uri}
-    await refused(house, urlencode(query), error="invalid_request", detail="request_uri of another kind")
+    await refused(house, urlencode(query), error="request_uri_not_supported", detail="request_uri of another kind")
     assert len(house.log) == 1  # the house's transport would have seen, and refused, any other address
 
 

@@ -10,7 +10,13 @@ import pytest
 from fapi_as.features.authorization_code.rules import AskedRequest, asked_request, may_begin
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
 from fapi_as.protocol.effects import HandleKind
-from fapi_as.protocol.errors import InvalidRequest, InvalidRequestUri, ProtocolError
+from fapi_as.protocol.errors import (
+    InvalidRequest,
+    InvalidRequestUri,
+    ProtocolError,
+    RequestNotSupported,
+    RequestUriNotSupported,
+)
 from fapi_as.protocol.handles import REQUEST_URI_PREFIX, KeptHandle, digest_of
 from fapi_as.protocol.parameters import Parameters
 from fapi_as.protocol.policy import Policy
@@ -56,11 +62,12 @@ def test_two_parameters_are_enough_and_no_other_is_read() -> None:
     ("values", "error", "detail"),
     [
         ({"request": "e30.e30."}, InvalidRequest, "not a pushed request"),
+        ({"request": "e30.e30.", "request_uri": None}, RequestNotSupported, "request object in the query"),
         ({"request_uri": None}, InvalidRequest, "not a pushed request"),
-        ({"request_uri": "https://evil.example/object"}, InvalidRequest, "request_uri of another kind"),
-        ({"request_uri": "http://169.254.169.254/"}, InvalidRequest, "request_uri of another kind"),
-        ({"request_uri": "file:///etc/passwd"}, InvalidRequest, "request_uri of another kind"),
-        ({"request_uri": "data:,x"}, InvalidRequest, "request_uri of another kind"),
+        ({"request_uri": "https://evil.example/object"}, RequestUriNotSupported, "request_uri of another kind"),
+        ({"request_uri": "http://169.254.169.254/"}, RequestUriNotSupported, "request_uri of another kind"),
+        ({"request_uri": "file:///etc/passwd"}, RequestUriNotSupported, "request_uri of another kind"),
+        ({"request_uri": "data:,x"}, RequestUriNotSupported, "request_uri of another kind"),
         ({"client_id": None}, InvalidRequest, "client_id is missing"),
         ({"request_uri": "urn:example:other"}, InvalidRequestUri, "request_uri of another name space"),
         ({"request_uri": REQUEST_URI.upper()}, InvalidRequestUri, "request_uri of another name space"),
