@@ -14,3 +14,5 @@ class RegisteredUser:
     version: int
     password_hash: str
     disabled: bool = False
+    name: str | None = None
+    email: str | None = None
