@@ -12,7 +12,7 @@ import contextlib
 import logging
 import resource
 import signal
-import ssl
+import socket
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
@@ -30,7 +30,7 @@ from rs_kit.adapters.listener.connection import Connection, Shared
 from rs_kit.adapters.listener.sockets import bind
 from rs_kit.adapters.listener.strict_http1 import Limits
 from rs_kit.adapters.listener.tasks import ApplicationTasks
-from rs_kit.adapters.listener.tls import tls_context
+from rs_kit.adapters.listener.tls import RenewedTls
 
 # what an ASGI application is, in the words of the ASGI specification
 Scope = MutableMapping[str, Any]
@@ -52,7 +52,9 @@ _logger: Final = logging.getLogger("rs_kit.listener")
 class ListenerConfig:
     """Where to listen, with which certificate, and what a peer may take of our time and memory.
 
-    `port` 0 picks a free one. `ssl_context` wins over the two files; with neither, the listener speaks plain HTTP.
+    `port` 0 picks a free one. Without the two files the listener speaks plain HTTP; with them, files that change are
+    read again. `client_certificates` asks every peer for a certificate and takes any whose key it has: an application
+    finds it in the ASGI TLS extension and judges it.
     No single address may hold all connections (`connections_per_source`), and never so many are held that the process
     has no descriptor left for its own files.
     """
@@ -61,7 +63,7 @@ class ListenerConfig:
     port: int = 0
     certfile: str | None = None
     keyfile: str | None = None
-    ssl_context: ssl.SSLContext | None = None
+    client_certificates: bool = False
     reuse_port: bool = False
     backlog: int = 1024
     connection_limit: int = 4096
@@ -74,24 +76,57 @@ class ListenerConfig:
     graceful_seconds: float = 15.0
     lame_duck_seconds: float = 0.5
 
-    def tls(self) -> ssl.SSLContext | None:
-        """The context to listen with, or None for plain HTTP."""
-        if self.ssl_context is None and self.certfile is not None and self.keyfile is not None:
-            return tls_context(self.certfile, self.keyfile)
-        return self.ssl_context
+    def tls(self) -> RenewedTls | None:
+        """What to listen with, or None for plain HTTP.
+
+        Raises:
+            ValueError: half of a pair, client certificates without TLS, or files that cannot be used.
+            OSError: a file cannot be read.
+        """
+        if self.certfile is None or self.keyfile is None:
+            if self.certfile != self.keyfile or self.client_certificates:
+                raise ValueError("certfile and keyfile belong together, and client_certificates needs both")
+            return None
+        return RenewedTls(self.certfile, self.keyfile, client_certificates=self.client_certificates)
+
+
+class Places:
+    """How many connections there are, of all the listeners of one process."""
+
+    def __init__(self, config: ListenerConfig) -> None:
+        self._limit = min(config.connection_limit, _descriptors() - _OWN_DESCRIPTORS - _handshake_limit())
+        self._per_source = config.connections_per_source
+        self._taken = 0
+        self._of_source: Counter[str] = Counter()
+
+    def take(self, source: str) -> bool:
+        """Whether one more may come from there; it is counted then."""
+        if self._taken >= self._limit or self._of_source[source] >= self._per_source:
+            return False
+        self._taken += 1
+        self._of_source[source] += 1
+        return True
+
+    def leave(self, source: str) -> None:
+        """Count one less."""
+        self._taken -= 1
+        self._of_source[source] -= 1
+        if not self._of_source[source]:
+            del self._of_source[source]
 
 
 class Listener:
-    """The connections and running applications of one process."""
+    """The connections of one address and the applications that run for them."""
 
-    def __init__(self, app: AppWrapper, config: ListenerConfig, state: LifespanState) -> None:
+    def __init__(
+        self, app: AppWrapper, config: ListenerConfig, state: LifespanState, places: Places | None = None
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._config = config
         self._loop = loop
         self._tasks = ApplicationTasks(loop, _logger)
         self._connections: set[asyncio.Task[None]] = set()
-        self._of_source: Counter[str] = Counter()
-        self._limit = min(config.connection_limit, _descriptors() - _OWN_DESCRIPTORS - _handshake_limit())
+        self._places = Places(config) if places is None else places
         self._sweeper: asyncio.TimerHandle | None = None
         self._expiring = False
         limits = Limits(
@@ -107,20 +142,17 @@ class Listener:
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one more connection."""
         source = str((writer.get_extra_info("peername") or ("",))[0])
-        if len(self._connections) >= self._limit or self._of_source[source] >= self._config.connections_per_source:
+        if not self._places.take(source):
             writer.transport.abort()
             return
         task = self._loop.create_task(Connection(self.shared, reader, writer).run())
         self._connections.add(task)
-        self._of_source[source] += 1
         task.add_done_callback(partial(self._forget, source))
         self._watch()
 
     def _forget(self, source: str, task: asyncio.Task[None]) -> None:
         self._connections.discard(task)
-        self._of_source[source] -= 1
-        if not self._of_source[source]:
-            del self._of_source[source]
+        self._places.leave(source)
 
     def sweep(self) -> None:
         """End every connection that is past its deadline: one timer for all instead of one per request."""
@@ -194,39 +226,75 @@ def _hypercorn_config() -> Config:
 
 async def serve(
     app: Application,
-    config: ListenerConfig,
+    config: ListenerConfig | Sequence[ListenerConfig],
     shutdown: asyncio.Event,
     *,
-    ready: Callable[[int], None] | None = None,
+    ready: Callable[..., None] | None = None,
 ) -> None:
-    """Serve until `shutdown` is set, then stop gracefully; `ready` is told the port once connections are accepted.
+    """Serve until `shutdown` is set, then stop gracefully; `ready` is told the ports once connections are accepted.
+
+    Several configs are several addresses of one application, which is started once; how many connections there may be
+    in all is what the first one says.
 
     Raises:
-        OSError: the address cannot be listened on.
+        OSError: an address cannot be listened on, or a file cannot be read.
+        ValueError: a certificate cannot be used.
         hypercorn.utils.LifespanFailureError: the application refused to start.
     """
+    configs = (config,) if isinstance(config, ListenerConfig) else tuple(config)
     state: LifespanState = {}
     wrapped = ASGIWrapper(cast(ASGIFramework, app))  # the same callable; Hypercorn's types are narrower than ASGI's
-    listener = Listener(wrapped, config, state)
     async with _lifespan(Lifespan(wrapped, _hypercorn_config(), asyncio.get_running_loop(), state)):
-        sockets = bind(config.host, config.port, reuse_port=config.reuse_port)
-        context, seconds = config.tls(), config.handshake_seconds
-        share = _handshake_limit() // len(sockets)
-        acceptors = [
-            Acceptor(bound, listener.accept, context=context, handshake_seconds=seconds, handshake_limit=share)
-            for bound in sockets
-        ]
-        for acceptor in acceptors:
-            acceptor.start(config.backlog)
+        places = Places(configs[0])
+        with contextlib.ExitStack() as unless_served:
+            addresses = [_Address(config, Listener(wrapped, config, state, places)) for config in configs]
+            for address in addresses:
+                address.bind(unless_served)
+            unless_served.pop_all()
+        share = _handshake_limit() // sum(len(address.sockets) for address in addresses)
+        for address in addresses:
+            address.start(share)
         if ready is not None:
-            ready(int(sockets[0].getsockname()[1]))
+            ready(*(int(address.sockets[0].getsockname()[1]) for address in addresses))
         try:
             await shutdown.wait()
         finally:
             await asyncio.sleep(_LAST_ACCEPTS_SECONDS)
-            for acceptor in acceptors:
-                acceptor.close()
-            await listener.drain()
+            for address in addresses:
+                address.close()
+            await asyncio.gather(*(address.listener.drain() for address in addresses))
+
+
+class _Address:
+    """One address that is listened on; its certificate is read before anything is bound."""
+
+    def __init__(self, config: ListenerConfig, listener: Listener) -> None:
+        self._config = config
+        self._tls = config.tls()
+        self._acceptors: list[Acceptor] = []
+        self.listener = listener
+        self.sockets: list[socket.socket] = []
+
+    def bind(self, unless_served: contextlib.ExitStack) -> None:
+        self.sockets = bind(self._config.host, self._config.port, reuse_port=self._config.reuse_port)
+        for bound in self.sockets:
+            unless_served.enter_context(bound)
+
+    def start(self, handshakes: int) -> None:
+        for bound in self.sockets:
+            acceptor = Acceptor(
+                bound,
+                self.listener.accept,
+                tls=self._tls,
+                handshake_seconds=self._config.handshake_seconds,
+                handshake_limit=handshakes,
+            )
+            acceptor.start(self._config.backlog)
+            self._acceptors.append(acceptor)
+
+    def close(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.close()
 
 
 @contextlib.asynccontextmanager

@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
-import ssl
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import trustme
@@ -44,7 +45,7 @@ def application() -> tuple[Any, list[str]]:
 
 
 @asynccontextmanager
-async def protected(public_port: int, *, sessions: bool) -> AsyncIterator[ASGIApp]:
+async def protected(public_port: int, directory: Path, *, sessions: bool) -> AsyncIterator[ASGIApp]:
     """The same application behind the kit on a port of its own; gives the shim."""
     port, authority = free_port(), trustme.CA()
     app, tools = application()
@@ -63,7 +64,9 @@ async def protected(public_port: int, *, sessions: bool) -> AsyncIterator[ASGIAp
     )
     guarded = protect(app, guard, allowed_origins=[f"http://localhost:{public_port}"])
     ready, shutdown = asyncio.Event(), asyncio.Event()
-    config = ListenerConfig(port=port, ssl_context=_server_context(authority))
+    both = directory / "both.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(both)
+    config = ListenerConfig(port=port, certfile=str(both), keyfile=str(both))
     serving = asyncio.create_task(serve(guarded, config, shutdown, ready=lambda _: ready.set()))
     try:
         await ready.wait()
@@ -71,12 +74,6 @@ async def protected(public_port: int, *, sessions: bool) -> AsyncIterator[ASGIAp
     finally:
         shutdown.set()
         await serving
-
-
-def _server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
 
 
 async def _listen(app: ASGIApp, port: int) -> None:
@@ -101,8 +98,9 @@ async def main() -> None:
     if options.bare:
         await _listen(application()[0], port)
         return
-    async with protected(port, sessions=options.sessions) as shim:
-        await _listen(shim, port)
+    with tempfile.TemporaryDirectory() as directory:
+        async with protected(port, Path(directory), sessions=options.sessions) as shim:
+            await _listen(shim, port)
 
 
 if __name__ == "__main__":

@@ -98,10 +98,11 @@ async def listening(app: Application, **config: Any) -> AsyncIterator[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """Both ends of the connections to one site."""
+    """Both ends of the connections to one site; `server` is a file with its certificate and its key."""
 
-    server: ssl.SSLContext
+    server: str
     client: ssl.SSLContext
+    client_certificates: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +127,15 @@ class Site:
     ) -> AsyncIterator[Line]:
         """A line to the bank, over HTTP, and over TLS where the test says how."""
         app = self.behind_the_kit(bank, stateless=stateless, json_response=json_response, options=options)
-        server, client = (None, None) if tls is None else (tls.server, tls.client)
-        async with listening(app, ssl_context=server) as port:
-            yield Line(bank, RawHttp(port, tls=client), path=options.get("path", "/mcp"))
+        config: dict[str, Any] = {}
+        if tls is not None:
+            config = {
+                "certfile": tls.server,
+                "keyfile": tls.server,
+                "client_certificates": tls.client_certificates,
+            }
+        async with listening(app, **config) as port:
+            yield Line(bank, RawHttp(port, tls=tls and tls.client), path=options.get("path", "/mcp"))
 
 
 def _sdk(bank: Bank, *, stateless: bool, json_response: bool, options: dict[str, Any]) -> RsKit:

@@ -147,12 +147,19 @@ def test_plain_http_on_the_tls_port_gets_no_answer_and_does_no_harm(server: Serv
     assert exchange(server.port, ONE_REQUEST, context=client)[0].status == 200
 
 
-def test_no_session_can_be_resumed(server: Server, client: ssl.SSLContext) -> None:
-    with connected(server.port, context=client) as connection:
-        connection.sendall(request("GET", "/ok"))
-        connection.recv(65536)
-        assert isinstance(connection, ssl.SSLSocket)
-        assert connection.session is None or not connection.session.has_ticket
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_session_can_be_resumed(server: Server, client: ssl.SSLContext, version: ssl.TLSVersion) -> None:
+    session = None
+    for _ in range(2):
+        with (
+            socket.create_connection(("127.0.0.1", server.port), timeout=5) as plain,
+            only(client, version).wrap_socket(plain, server_hostname="localhost", session=session) as connection,
+        ):
+            connection.sendall(request("GET", "/ok"))
+            assert connection.recv(65536)
+            assert not connection.session_reused
+            session = connection.session
+    assert session is not None
 
 
 def test_a_handshake_that_fails_leaves_no_line_in_the_log(server: Server) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
+
+from rs_kit.adapters.listener.tls import RenewedTls
+from rs_kit.adapters.listener.tls_transport import TlsTransport
 
 _PAUSE_SECONDS: Final = 0.001  # between two handshakes, each of which costs about half of it
 _RETRY_SECONDS: Final = 1.0  # when there is no descriptor left
-_SHUTDOWN_SECONDS: Final = 2.0  # for the peer's close_notify
 
 OnConnection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 
@@ -26,7 +27,7 @@ class Acceptor:
     Args:
         bound: the socket, bound and without blocking.
         on_connection: called with every connection that is ready to be read, after its handshake.
-        context: for TLS; None for plain HTTP, where accepting costs nothing and needs no pause.
+        tls: None for plain HTTP, where accepting costs nothing and needs no pause.
         handshake_seconds: how long a handshake may take.
         handshake_limit: how many may be under way; for one more the oldest is given up, since peers that say nothing
             at all would else hold every descriptor of the process.
@@ -37,20 +38,15 @@ class Acceptor:
         bound: socket.socket,
         on_connection: OnConnection,
         *,
-        context: ssl.SSLContext | None,
+        tls: RenewedTls | None,
         handshake_seconds: float,
         handshake_limit: int,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._bound = bound
         self._on_connection = on_connection
-        self._tls: dict[str, Any] = {}
-        if context is not None:
-            self._tls = {
-                "ssl": context,
-                "ssl_handshake_timeout": handshake_seconds,
-                "ssl_shutdown_timeout": _SHUTDOWN_SECONDS,
-            }
+        self._tls = tls
+        self._handshake_seconds = handshake_seconds
         self._resumption: asyncio.TimerHandle | None = None
         self._handshakes: dict[asyncio.Task[None], None] = {}  # in the order in which they began
         self._handshake_limit = handshake_limit
@@ -87,7 +83,7 @@ class Acceptor:
             self._forget(oldest)
             oldest.cancel()
         self._begin(peer)
-        if self._tls:
+        if self._tls is not None:
             self._rest(_PAUSE_SECONDS)
 
     def _rest(self, seconds: float) -> None:
@@ -106,6 +102,19 @@ class Acceptor:
     async def _connect(self, peer: socket.socket) -> None:
         reader = asyncio.StreamReader(loop=self._loop)
         protocol = asyncio.StreamReaderProtocol(reader, self._on_connection, loop=self._loop)
-        # a handshake that fails closes its transport, and with it the socket
         with contextlib.suppress(OSError):
-            await self._loop.connect_accepted_socket(lambda: protocol, peer, **self._tls)
+            if self._tls is None:
+                await self._loop.connect_accepted_socket(lambda: protocol, peer)
+            else:
+                await self._shake_hands(self._tls, protocol, peer)
+
+    async def _shake_hands(self, tls: RenewedTls, protocol: asyncio.Protocol, peer: socket.socket) -> None:
+        transport = TlsTransport(tls.context(self._loop.time()), protocol, self._loop)
+        await self._loop.connect_accepted_socket(lambda: transport, peer)
+        connected = False
+        try:
+            async with asyncio.timeout(self._handshake_seconds):
+                connected = await transport.handshaken
+        finally:
+            if not connected:
+                transport.abort()  # it did not come in time, or makes room for another one

@@ -5,24 +5,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, cast
 
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.typing import AppWrapper, ConnectionState, LifespanState, TaskGroup
+from hypercorn.typing import (
+    AppWrapper,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ConnectionState,
+    HTTPScope,
+    LifespanState,
+    Scope,
+    TaskGroup,
+)
 from hypercorn.utils import parse_socket_addr
 
 from rs_kit.adapters.listener.strict_http1 import Limits, Phase, StrictHttp1
+from rs_kit.adapters.listener.tls import PeerTls
+from rs_kit.adapters.listener.tls_transport import PEER_TLS
 
 if sys.version_info >= (3, 12):
     from typing import override
 else:
     from typing_extensions import override
 
-PEER_CERTIFICATE: Final = "peer_certificate"  # in scope["state"]: DER, present only when the handshake proved its key
+# in scope["state"]: DER, present only when the handshake proved its key; what else the peer sent; that it was asked
+PEER_CERTIFICATE: Final = "peer_certificate"
+PEER_CHAIN: Final = "peer_chain"
+MUTUAL_TLS: Final = "mutual_tls"
 
 _REQUEST_TIMEOUT: Final = 408
 _LINGER_SECONDS: Final = 1.0
@@ -113,11 +128,11 @@ class Connection(TCPServer):
 
     def _protocol(self) -> StrictHttp1:
         socket = self.writer.get_extra_info("socket")
-        tls = self.writer.get_extra_info("ssl_object")
+        tls: PeerTls | None = self.writer.get_extra_info(PEER_TLS)
         state = dict(self.state)
-        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
-        if certificate is not None:
-            state[PEER_CERTIFICATE] = certificate
+        if tls is not None:
+            self.app = TlsApplication(self.app, tls)
+            state.update(_shown(tls))
         return StrictHttp1(
             self.app,
             self.config,
@@ -209,3 +224,31 @@ class Connection(TCPServer):
             self.flush()
             self.enter(Phase.CLOSED, _CLOSE_SECONDS)
             self.writer.close()
+
+
+class TlsApplication:
+    """The application as one TLS connection sees it: every request tells how it came."""
+
+    def __init__(self, app: AppWrapper, tls: PeerTls) -> None:
+        self._app = app
+        self._extension = tls.extension()
+
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        sync_spawn: Callable[..., Any],
+        call_soon: Callable[..., Any],
+    ) -> None:
+        """One request."""
+        cast(HTTPScope, scope)["extensions"]["tls"] = dict(self._extension)
+        await self._app(scope, receive, send, sync_spawn, call_soon)
+
+
+def _shown(tls: PeerTls) -> Mapping[str, Any]:
+    if not tls.asked:
+        return {}
+    if tls.certificate is None:
+        return {MUTUAL_TLS: True}
+    return {MUTUAL_TLS: True, PEER_CERTIFICATE: tls.certificate, PEER_CHAIN: tls.chain}

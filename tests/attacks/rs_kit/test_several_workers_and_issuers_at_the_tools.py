@@ -14,7 +14,6 @@ import trustme
 
 from rs_kit.adapters.bounded_fetch import HttpsGet
 from rs_kit.adapters.issuer_keys import HttpsIssuerKeys
-from rs_kit.adapters.listener.tls import tls_context
 from rs_kit.adapters.used_once_memory import MemoryUsedOnce
 from rs_kit.adapters.used_once_sqlite import SqliteUsedOnce
 from tests.support.guarded_bank import ISSUER_KEY, RESOURCE, VERSION, Bank, Peer, as_body, tool_call
@@ -171,8 +170,8 @@ async def outage(tmp_path: Path) -> AsyncIterator[Outage]:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "as.pem")
     issuer = Issuer()
-    context = tls_context(str(tmp_path / "as.pem"), str(tmp_path / "as.pem"))
-    async with listening(issuer, ssl_context=context) as port:
+    both = str(tmp_path / "as.pem")
+    async with listening(issuer, certfile=both, keyfile=both) as port:
         issuer.url = f"https://localhost:{port}"
         yield Outage(issuer, tmp_path / "ca.pem")
 

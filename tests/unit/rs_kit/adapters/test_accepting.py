@@ -8,11 +8,13 @@ import errno
 import socket
 import ssl
 import time
+from pathlib import Path
 
 import pytest
 import trustme
 
 from rs_kit.adapters.listener.accepting import Acceptor
+from rs_kit.adapters.listener.tls import RenewedTls
 
 MANY = 40
 
@@ -56,16 +58,17 @@ async def greeting(port: int, context: ssl.SSLContext | None = None) -> bytes:
         return await reader.read()
 
 
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    authority, server, client = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(server)
+def contexts(directory: Path) -> tuple[RenewedTls, ssl.SSLContext]:
+    authority, client = trustme.CA(), ssl.create_default_context()
+    both = directory / "both.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(both)
     authority.configure_trust(client)
-    return server, client
+    return RenewedTls(str(both), str(both)), client
 
 
 async def test_everybody_who_connects_at_once_is_let_in() -> None:
     listening = bound()
-    acceptor = Acceptor(listening, Greeter(), context=None, handshake_seconds=5.0, handshake_limit=MANY)
+    acceptor = Acceptor(listening, Greeter(), tls=None, handshake_seconds=5.0, handshake_limit=MANY)
     acceptor.start(MANY)
     said = await asyncio.gather(*(greeting(listening.getsockname()[1]) for _ in range(MANY)))
     acceptor.close()
@@ -73,10 +76,10 @@ async def test_everybody_who_connects_at_once_is_let_in() -> None:
 
 
 @pytest.mark.attack("HTT-16")
-async def test_handshakes_begin_one_after_the_other() -> None:
-    server, client = contexts()
+async def test_handshakes_begin_one_after_the_other(tmp_path: Path) -> None:
+    server, client = contexts(tmp_path)
     listening, greeter = bound(), Greeter()
-    acceptor = Acceptor(listening, greeter, context=server, handshake_seconds=5.0, handshake_limit=MANY)
+    acceptor = Acceptor(listening, greeter, tls=server, handshake_seconds=5.0, handshake_limit=MANY)
     acceptor.start(MANY)
     began = time.monotonic()
     said = await asyncio.gather(*(greeting(listening.getsockname()[1], client) for _ in range(MANY)))
@@ -86,10 +89,10 @@ async def test_handshakes_begin_one_after_the_other() -> None:
 
 
 @pytest.mark.attack("HTT-16")
-async def test_peers_that_never_begin_their_handshake_hold_no_more_than_a_number_of_descriptors() -> None:
-    server, client = contexts()
+async def test_peers_that_never_begin_their_handshake_hold_no_more_than_a_number_of_descriptors(tmp_path: Path) -> None:
+    server, client = contexts(tmp_path)
     listening = bound()
-    acceptor = Acceptor(listening, Greeter(), context=server, handshake_seconds=60.0, handshake_limit=3)
+    acceptor = Acceptor(listening, Greeter(), tls=server, handshake_seconds=60.0, handshake_limit=3)
     acceptor.start(MANY)
     port = listening.getsockname()[1]
     silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MANY)]
@@ -106,7 +109,7 @@ async def test_peers_that_never_begin_their_handshake_hold_no_more_than_a_number
 
 async def test_without_descriptors_nobody_is_lost_and_nothing_spins() -> None:
     listening = bound(OutOfDescriptors)
-    acceptor = Acceptor(listening, Greeter(), context=None, handshake_seconds=5.0, handshake_limit=MANY)
+    acceptor = Acceptor(listening, Greeter(), tls=None, handshake_seconds=5.0, handshake_limit=MANY)
     acceptor.start(MANY)
     used, began = time.process_time(), time.monotonic()
     said = await greeting(listening.getsockname()[1])
@@ -118,7 +121,7 @@ async def test_without_descriptors_nobody_is_lost_and_nothing_spins() -> None:
 
 async def test_who_waits_when_the_listener_stops_is_let_in_and_later_ones_are_refused() -> None:
     listening = bound()
-    acceptor = Acceptor(listening, Greeter(), context=None, handshake_seconds=5.0, handshake_limit=MANY)
+    acceptor = Acceptor(listening, Greeter(), tls=None, handshake_seconds=5.0, handshake_limit=MANY)
     acceptor.start(MANY)
     port = listening.getsockname()[1]
     with socket.create_connection(("127.0.0.1", port)) as waiting:  # accepted by the kernel, not by us
