@@ -50,6 +50,24 @@ class IdTokenToIssue:
         return claims
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdTokenHint:
+    """Of whom an ID token of ours speaks, and to whom."""
+
+    subject: str
+    client_id: str
+
+
+def hint_of(claims: Mapping[str, object], issuer: str) -> IdTokenHint | None:
+    """What verified claims say when they are those of an ID token; nothing else that we sign has all of these."""
+    subject, audience = claims.get("sub"), claims.get("aud")
+    if claims.get("iss") != issuer or not isinstance(claims.get("auth_time"), int):
+        return None
+    if not isinstance(subject, str) or not isinstance(audience, str):
+        return None
+    return IdTokenHint(subject=subject, client_id=audience)
+
+
 def at_hash(access_token: str, alg: str) -> str:
     """§3.1.3.6: the left half of the hash that belongs to the signature algorithm; Ed25519 hashes with SHA-512."""
     digest = _HASHES[canonical(alg)](access_token.encode("ascii")).digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Final
 
 from fapi_as.features.authorization_code.rules import asked_resources, validate_push
@@ -10,6 +11,7 @@ from fapi_as.features.authorization_code.signed_request import asked
 from fapi_as.kernel.client_authentication import serve_client
 from fapi_as.kernel.door import settle
 from fapi_as.kernel.messages import EndpointRequest, Json
+from fapi_as.kernel.own_tokens import id_token_hint
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.kernel.sender_constraint import nonce_headers, offered_proof
 from fapi_as.kernel.spending import authenticated
@@ -19,15 +21,18 @@ from fapi_as.protocol.client import AuthenticatedClient
 from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import Attempt, Effect, HandleKind, Keep, Record
 from fapi_as.protocol.errors import (
+    InvalidRequest,
     InvalidRequestObject,
     InvalidTarget,
     TooManyRequests,
 )
 from fapi_as.protocol.handles import REQUEST_URI_PREFIX, digest_of
+from fapi_as.protocol.openid_request import parse_openid
 from fapi_as.protocol.parameters import Parameters
 from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.profile import PUSHED_REQUESTS_LIMIT
 from fapi_as.protocol.resource import RegisteredResource
+from fapi_as.protocol.userinfo_resource import OPENID, with_userinfo
 
 _CREATED: Final = 201  # RFC 9126 §2.2
 
@@ -45,7 +50,11 @@ async def _push(context: Context, request: EndpointRequest, client: Authenticate
     parameters, once = await asked(context, client.registered, form, request.now)
     proof = offered_proof(context, request)  # a proof here is optional, but a wrong one is refused (PAR-23)
     resources = await _registered(context, client, parameters)
-    validated = validate_push(parameters, client.registered, resources, proof.jkt if proof else None)
+    pushed = validate_push(
+        parameters, client.registered, resources, proof.jkt if proof else None, context.policy.issuer
+    )
+    hinted = _hinted_subject(context, client, parameters) if OPENID in pushed.scope else None
+    validated = replace(pushed, openid=parse_openid(parameters, client.registered, pushed.scope, hinted))
     handle = context.entropy.handle()
     fact = AuditFact(
         event=AuditEvent.REQUEST_PUSHED,
@@ -75,11 +84,22 @@ async def _registered(
     context: Context, client: AuthenticatedClient, parameters: Parameters
 ) -> dict[str, RegisteredResource]:
     try:
-        asked = asked_resources(parameters, client.registered)
+        asked = asked_resources(parameters, client.registered, context.policy.issuer)
     except InvalidTarget:
         return {}  # the rule says so in its own order
     found = [await context.reading.resource(name) for name in asked]
-    return {registered.resource: registered for registered in found if registered is not None}
+    resources = {registered.resource: registered for registered in found if registered is not None}
+    return with_userinfo(resources, asked, context.policy.issuer)
+
+
+def _hinted_subject(context: Context, client: AuthenticatedClient, parameters: Parameters) -> str | None:
+    token = parameters.get("id_token_hint")
+    if token is None:
+        return None
+    hint = id_token_hint(context, token)
+    if hint.client_id != client.registered.client_id:  # a client may not find out whom others know (OIDC-60)
+        raise InvalidRequest("id_token_hint of another client", "id_token_hint is not valid")
+    return hint.subject
 
 
 def _keep(handle: str, validated: ValidatedAuthorizationRequest, policy: Policy, now: int) -> Keep:

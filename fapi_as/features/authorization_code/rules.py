@@ -28,18 +28,20 @@ from fapi_as.protocol.errors import (
     UnsupportedResponseType,
 )
 from fapi_as.protocol.handles import REQUEST_URI_PREFIX, KeptHandle, is_from_the_future
+from fapi_as.protocol.openid_request import honoured
 from fapi_as.protocol.parameters import Parameters
 from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.profile import NONCE_LIMIT, RESOURCE_LIMIT, STATE_LIMIT
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.user import RegisteredUser
+from fapi_as.protocol.userinfo_resource import OPENID, identity_scope
 
 GRANT_TYPE: Final = "authorization_code"
 _REQUEST_URI_LIMIT: Final = 512  # characters, JAR-5
 
 
-def asked_resources(parameters: Parameters, client: RegisteredClient) -> tuple[str, ...]:
-    """The resources a push names, or the client's default (RES-2).
+def asked_resources(parameters: Parameters, client: RegisteredClient, issuer: str) -> tuple[str, ...]:
+    """The resources a push names, or the client's default, or with `openid` the issuer (RES-2).
 
     Raises:
         InvalidTarget: none, or more than RESOURCE_LIMIT.
@@ -47,6 +49,8 @@ def asked_resources(parameters: Parameters, client: RegisteredClient) -> tuple[s
     asked = tuple(dict.fromkeys(parameters.resources))
     if not asked and client.default_resource is not None:
         return (client.default_resource,)
+    if not asked and OPENID in (parameters.get("scope") or "").split(" "):
+        return (issuer,)
     if not 0 < len(asked) <= RESOURCE_LIMIT:
         raise InvalidTarget("no resource or too many")
     return asked
@@ -57,6 +61,7 @@ def validate_push(
     client: RegisteredClient,
     resources: Mapping[str, RegisteredResource],
     proof_jkt: str | None,
+    issuer: str,
 ) -> ValidatedAuthorizationRequest:
     """RFC 9126 §2.1 step 3: everything an authorization request must be, checked before anybody sees a page.
 
@@ -68,7 +73,7 @@ def validate_push(
         raise InvalidRequest("redirect_uri is not registered", "redirect_uri is not registered for this client")
     response_alg = _signed_response_alg(parameters, client)
     challenge = _validated_challenge(parameters)
-    asked = asked_resources(parameters, client)
+    asked = asked_resources(parameters, client, issuer)
     if any(name not in resources for name in asked):
         raise InvalidTarget("unknown resource")
     values = _validated_scope(parameters, client, resources)
@@ -122,8 +127,11 @@ def _validated_scope(
     asked = parameters.get("scope")
     if asked is None:
         raise InvalidScope("no scope", "scope is required")
-    known = {value for registered in resources.values() for value in registered.scopes}
-    return scope.limited(scope.parse(asked), client.scope, known)
+    values = honoured(parameters, client, scope.parse(asked))
+    registered = {value for found in resources.values() if not found.built_in for value in found.scopes}
+    if not values:
+        raise InvalidScope("nothing but what is ignored")
+    return scope.limited(values, client.scope, registered.union(identity_scope(values)))
 
 
 def _validated_jkt(parameters: Parameters, proof_jkt: str | None) -> str | None:
@@ -217,7 +225,7 @@ def decide_redemption(request: TokenRequest, facts: CodeFacts, policy: Policy) -
     verifier = request.parameters.get("code_verifier")
     if verifier is None or not pkce.verifier_matches(verifier, grant.code_challenge or ""):  # FAPI2-AZ-6
         return Refuse(error=InvalidGrant("verifier"))
-    if grant.dpop_jkt is not None and grant.dpop_jkt != request.jkt:  # DPOP-AS-13
+    if grant.dpop_jkt is not None and grant.dpop_jkt != request.binding.jkt:  # DPOP-AS-13
         return Refuse(error=InvalidDpopProof("not the key of the push", "the proof key is not the one of the code"))
     if handle.spent:
         return _replayed(grant, "code replayed")
