@@ -9,6 +9,7 @@ Whatever a test is about, every exchange that it had with the server is judged h
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import html
 import json
@@ -30,6 +31,13 @@ _KEPT_RECORDS: Final = 10_000
 _UNRECORDED: Final = frozenset({404, 405, 503})  # nobody's address, no handler, no store to record it in
 _PAGE_ERROR: Final = re.compile(r'id="oauth-error">([^<]*)<')
 _PAGE_SENTENCE: Final = re.compile(r'class="problem"[^>]*>\s*<p>([^<]*)\.</p>')
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """The claims of a compact JWS, unverified."""
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +67,14 @@ class Exchange:
 
     @property
     def parameters(self) -> dict[str, list[str]]:
-        """What the front channel was told: the query of Location."""
-        return {
+        """What the front channel was told: the query of Location, and what is inside where that is signed (JARM)."""
+        told = {
             name: values
             for location in self.values("location")
             for name, values in parse_qs(urlsplit(location).query).items()
         }
+        signed = {name: [value] for token in told.get("response", ()) for name, value in _claims(token).items()}
+        return told | {name: value for name, value in signed.items() if name in {"code", "state", "error"}}
 
     @property
     def document(self) -> Mapping[str, Any]:
