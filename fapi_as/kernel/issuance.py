@@ -35,13 +35,13 @@ def issue(context: Context, caller: Authenticated, request: TokenRequest, tokens
         issued_at=request.now,
         lifetime_seconds=tokens.access_token_seconds,
         jti=context.entropy.identifier(),
-        jkt=request.jkt,
+        binding=request.binding,
         authorization_id=authorization_id,
         more=tokens.claims,
     )
     payload: dict[str, object] = {
         "access_token": context.signer.sign(claims.to_claims(), typ=ACCESS_TOKEN_TYPE),
-        "token_type": "DPoP",  # RFC 9449 §5
+        "token_type": request.binding.token_type,
         "expires_in": tokens.access_token_seconds,
         "scope": " ".join(tokens.scope),
     }
@@ -67,6 +67,7 @@ def issue(context: Context, caller: Authenticated, request: TokenRequest, tokens
         authorization_id=authorization_id,
         resource=tokens.resource,
         scope=" ".join(tokens.scope),
-        jkt=request.jkt,
+        jkt=request.binding.jkt,
+        x5t=request.binding.x5t,
     )
     return Issuance(decision=caller.issue((*effects, Record(fact=fact)), tokens.lost), payload=payload)

@@ -12,6 +12,7 @@ from fapi_as.kernel.messages import Answer, EndpointRequest
 from fapi_as.kernel.owed import Owed
 from fapi_as.kernel.refusals import RefusalBudget
 from fapi_as.ports import CertificateTrust, ClientKeys, Entropy, Passwords, Reading, Signer, Store, StoreCheck
+from fapi_as.protocol.access_token import Binding
 from fapi_as.protocol.client import AuthenticatedClient
 from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import Effect
@@ -24,11 +25,11 @@ Facts = TypeVar("Facts")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequest:
-    """A token request after the client proved who it is and which key it holds."""
+    """A token request after the client proved who it is and which keys it holds."""
 
     client: AuthenticatedClient
     parameters: Parameters
-    jkt: str
+    binding: Binding
     now: int
     correlation_id: str
 

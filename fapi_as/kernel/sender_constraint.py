@@ -1,4 +1,4 @@
-"""Which key the caller holds: the DPoP proof of a request to one of our endpoints (RFC 9449 §4.3, §5)."""
+"""Which keys the caller holds: the DPoP proof (RFC 9449 §4.3, §5) and the certificate of a request (RFC 8705 §3)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Final
 
 from fapi_as.kernel.messages import EndpointRequest
 from fapi_as.kernel.seam import Context
+from fapi_as.protocol.access_token import Binding
+from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.client_certificate import thumbprint
 from fapi_as.protocol.effects import TakeOnce
-from fapi_as.protocol.errors import InvalidDpopProof
+from fapi_as.protocol.errors import InvalidDpopProof, InvalidRequest
 from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import CLOCK_AHEAD, DPOP_NONCE_WINDOW
 from rs_kit.protocol import nonce
@@ -37,7 +40,8 @@ def offered_proof(context: Context, request: EndpointRequest) -> VerifiedProof |
     policy = context.policy
     expect = ProofExpectation(
         method=request.method,
-        htu=_expected_htu(policy.url(request.path)),  # from configuration, never from Host (DPOP-11)
+        # from configuration, never from Host (DPOP-11)
+        htu=_expected_htu(policy.url(request.path, mutual_tls=request.mutual_tls)),
         now=request.now,
         max_age_seconds=seconds(policy.dpop_proof_age),
         max_future_seconds=_AHEAD,
@@ -46,17 +50,29 @@ def offered_proof(context: Context, request: EndpointRequest) -> VerifiedProof |
     return verify_proof(proof, expect=expect, keys=context.proof_keys)
 
 
-def required_proof(context: Context, request: EndpointRequest) -> VerifiedProof:
-    """The verified proof of a request that must have one (FAPI2-AS-4, DPOP-AS-3).
+def constrained(
+    context: Context, request: EndpointRequest, client: RegisteredClient
+) -> tuple[Binding, VerifiedProof | None]:
+    """To what the tokens of this request are bound, and the proof, which is to be spent (FAPI2-AS-4, CNF-1).
+
+    A proof always binds. A certificate binds only where the client registered that, whatever else it is good for here.
 
     Raises:
-        InvalidDpopProof: it is missing or wrong.
+        InvalidDpopProof: the proof is wrong, or missing though nothing else binds, or the client registered for it.
         UseDpopNonce: it is right but for its nonce.
+        InvalidRequest: the client's tokens are bound to its certificate and there is none (MTLS-16).
     """
     proof = offered_proof(context, request)
-    if proof is None:
+    by_certificate = client.tls_client_certificate_bound_access_tokens
+    if proof is None and (client.dpop_bound_access_tokens or not by_certificate):
         raise InvalidDpopProof("no proof", "a DPoP proof is required")
-    return proof
+    certificate = request.peer_certificate if by_certificate else None
+    if by_certificate and certificate is None:
+        raise InvalidRequest("no certificate to bind to", "a client certificate is required, see mtls_endpoint_aliases")
+    return Binding(
+        jkt=None if proof is None else proof.jkt,
+        x5t=None if certificate is None else thumbprint(certificate),
+    ), proof
 
 
 def proof_once(proof: VerifiedProof) -> TakeOnce:

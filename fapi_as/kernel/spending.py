@@ -15,7 +15,10 @@ from rs_kit.protocol.dpop import VerifiedProof
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticated:
-    """The caller's credentials, to be spent first and in this order: assertion, proof, then the live client."""
+    """The caller's credentials, to be spent first and in this order: assertion, proof, then the live client.
+
+    A certificate is spent by nothing: its possession was proved to the connection, and no copy of a request has it.
+    """
 
     effects: tuple[Effect, ...]
     lost: Mapping[Effect, Refuse]
@@ -45,11 +48,11 @@ def authenticated(client: AuthenticatedClient, proof: VerifiedProof | None) -> A
     """The effects of a caller that proved its identity and perhaps its key."""
     client_id = client.registered.client_id
     live = Require(required=Required.CLIENT, identifier=client_id, version=client.registered.version)
-    effects: tuple[Effect, ...] = (client.assertion_once,)
-    lost: dict[Effect, Refuse] = {
-        client.assertion_once: Refuse(error=InvalidClient("assertion replayed")),
-        live: Refuse(error=InvalidClient("the client changed")),
-    }
+    effects: tuple[Effect, ...] = ()
+    lost: dict[Effect, Refuse] = {live: Refuse(error=InvalidClient("the client changed"))}
+    if client.assertion_once is not None:
+        effects = (client.assertion_once,)
+        lost[client.assertion_once] = Refuse(error=InvalidClient("assertion replayed"))
     if proof is not None:
         once = proof_once(proof)
         effects = (*effects, once)

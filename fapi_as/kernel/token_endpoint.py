@@ -1,4 +1,4 @@
-"""POST /token: authenticate → proof → load → rule → issuance → commit (RFC 6749 §3.2, RFC 9449 §5)."""
+"""POST /token: authenticate → constrain → load → rule → issuance → commit (RFC 6749 §3.2, RFC 9449 §5, RFC 8705 §3)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fapi_as.kernel.door import settle, settle_refusal
 from fapi_as.kernel.issuance import issue
 from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.kernel.seam import AnyGrant, Context, Endpoint, Face, TokenRequest
-from fapi_as.kernel.sender_constraint import nonce_headers, required_proof
+from fapi_as.kernel.sender_constraint import constrained, nonce_headers
 from fapi_as.kernel.spending import Authenticated, authenticated
 from fapi_as.protocol.client import AuthenticatedClient
 from fapi_as.protocol.decisions import Refuse
@@ -32,11 +32,11 @@ async def _grant(
     context: Context, request: EndpointRequest, client: AuthenticatedClient, parameters: Parameters
 ) -> Json:
     grant = _chosen_grant(context, client, parameters)
-    proof = required_proof(context, request)
+    binding, proof = constrained(context, request, client.registered)
     token_request = TokenRequest(
         client=client,
         parameters=parameters.only(grant.parameters),
-        jkt=proof.jkt,
+        binding=binding,
         now=request.now,
         correlation_id=request.correlation_id,
     )
@@ -46,7 +46,8 @@ async def _grant(
         await settle_refusal(context, request, caller.refuse(decision))
     issuance = issue(context, caller, token_request, decision)
     await settle(context, request, issuance.decision)
-    return Json(payload=issuance.payload, headers=nonce_headers(context, proof.jkt, request.now))
+    headers = () if proof is None else nonce_headers(context, proof.jkt, request.now)
+    return Json(payload=issuance.payload, headers=headers)
 
 
 def _chosen_grant(context: Context, client: AuthenticatedClient, parameters: Parameters) -> AnyGrant:

@@ -10,6 +10,36 @@ ACCESS_TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - RFC 9068 §2.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """To whose keys a token is bound: a DPoP key, a client certificate, or both (CNF-1); everything is needed at use.
+
+    Args:
+        jkt: the thumbprint of the key (RFC 9449 §6.1).
+        x5t: the SHA-256 thumbprint of the certificate (RFC 8705 §3.1).
+
+    Raises:
+        ValueError: neither; there is no token that is bound to nobody (FAPI2-AS-4).
+    """
+
+    jkt: str | None = None
+    x5t: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.jkt is None and self.x5t is None:
+            raise ValueError("a token must be bound")
+
+    @property
+    def token_type(self) -> str:
+        """How a token with this binding is sent (RFC 9449 §5, RFC 8705 §3)."""
+        return "Bearer" if self.jkt is None else "DPoP"
+
+    def to_confirmation(self) -> dict[str, str]:
+        """The `cnf` claim (RFC 7800 §3.1)."""
+        members = {"jkt": self.jkt, "x5t#S256": self.x5t}
+        return {name: value for name, value in members.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessTokenClaims:
     """What a token says (RFC 9068 §2.2, RFC 9449 §6.1); one audience, always bound (FAPI2-AS-4)."""
 
@@ -21,7 +51,7 @@ class AccessTokenClaims:
     issued_at: int
     lifetime_seconds: int
     jti: str
-    jkt: str
+    binding: Binding
     authorization_id: str
     more: Mapping[str, object] = field(default_factory=dict)
 
@@ -37,6 +67,6 @@ class AccessTokenClaims:
             "iat": self.issued_at,
             "exp": self.issued_at + self.lifetime_seconds,
             "jti": self.jti,
-            "cnf": {"jkt": self.jkt},
+            "cnf": self.binding.to_confirmation(),
             "authorization_id": self.authorization_id,
         }

@@ -63,7 +63,12 @@ class KeysUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthenticatedClient:
-    """A client that proved possession of a registered key; the assertion's jti is spent with the decision."""
+    """A client that proved possession of a registered key.
+
+    Either by an assertion, whose jti is spent with the decision, or by the certificate (DER) of its connection: then
+    there is nothing to spend, because nobody who copied the request has the key of that certificate.
+    """
 
     registered: RegisteredClient
-    assertion_once: TakeOnce
+    assertion_once: TakeOnce | None = None
+    certificate: bytes | None = None

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from fapi_as.protocol.client import AuthenticatedClient, RegisteredClient
+from fapi_as.protocol.client_metadata import PRIVATE_KEY_JWT
 from fapi_as.protocol.effects import TakeOnce
 from fapi_as.protocol.errors import InvalidClient
 from fapi_as.protocol.policy import seconds
@@ -57,6 +58,12 @@ class PresentedAssertion:
     client_id: str
     unverified: jws.UnverifiedJws
 
+    @property
+    def kid(self) -> str | None:
+        """The key that it names, if it names one."""
+        kid = self.unverified.header.get("kid")
+        return kid if isinstance(kid, str) else None
+
 
 def present(assertion: str, *, client_id: str | None) -> PresentedAssertion:
     """Read an assertion as far as needed to find the client's keys.
@@ -83,9 +90,14 @@ def present(assertion: str, *, client_id: str | None) -> PresentedAssertion:
 
 
 def authenticate(
-    presented: PresentedAssertion, client: RegisteredClient | None, *, issuer: str, now: int
+    presented: PresentedAssertion,
+    client: RegisteredClient | None,
+    keys: Sequence[PublicJwk],
+    *,
+    issuer: str,
+    now: int,
 ) -> AuthenticatedClient:
-    """Verify an assertion against a registration.
+    """Verify an assertion against a registration and the client's keys as they are now.
 
     Raises:
         InvalidClient: always the same public sentence, whatever is wrong (CA-3).
@@ -93,10 +105,10 @@ def authenticate(
     if client is None:
         _verify_for_nothing(presented.unverified)
         raise InvalidClient("unknown client")
-    if client.token_endpoint_auth_method != "private_key_jwt":  # noqa: S105 - a method's name
+    if client.token_endpoint_auth_method != PRIVATE_KEY_JWT:
         _verify_for_nothing(presented.unverified)
         raise InvalidClient("not the registered authentication method")
-    verified = _verified(presented.unverified, client.keys)
+    verified = _verified(presented.unverified, keys)
     algorithm = verified.header.get("alg")
     if not _is_registered_algorithm(algorithm, client.token_endpoint_auth_signing_alg):
         raise InvalidClient("assertion: not the registered algorithm")

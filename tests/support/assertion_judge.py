@@ -35,7 +35,8 @@ def judged(
     assertion: str, client: RegisteredClient | None = CLIENT, *, client_id: str | None = None, now: int = NOW
 ) -> AuthenticatedClient:
     presented = client_assertion.present(assertion, client_id=client_id)
-    return client_assertion.authenticate(presented, client, issuer=ISSUER, now=now)
+    keys = () if client is None else client.keys
+    return client_assertion.authenticate(presented, client, keys, issuer=ISSUER, now=now)
 
 
 def accepted(*, now: int = NOW, **lies: Any) -> AuthenticatedClient:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fapi_as.protocol.access_token import ACCESS_TOKEN_TYPE, AccessTokenClaims
+from fapi_as.protocol.access_token import ACCESS_TOKEN_TYPE, AccessTokenClaims, Binding
 from tests.support.fakes import ISSUER, NOW
 
 BANK = "https://bank.example/mcp"
@@ -22,7 +22,7 @@ SAID: dict[str, Any] = {
     "issued_at": NOW,
     "lifetime_seconds": 300,
     "jti": "j",
-    "jkt": "k" * 43,
+    "binding": Binding(jkt="k" * 43),
     "authorization_id": "a-1",
 }
 CLAIMS = AccessTokenClaims(**SAID)
@@ -63,7 +63,9 @@ def test_there_are_no_claims_without_one_of_them(member: str) -> None:
 
 def test_there_are_no_claims_without_the_key_that_holds_the_token() -> None:
     with pytest.raises(TypeError):
-        AccessTokenClaims(**{name: value for name, value in SAID.items() if name != "jkt"})
+        AccessTokenClaims(**{name: value for name, value in SAID.items() if name != "binding"})
+    with pytest.raises(ValueError, match="bound"):
+        Binding()
     assert not [field.name for field in fields(AccessTokenClaims) if field.default is None]
 
 

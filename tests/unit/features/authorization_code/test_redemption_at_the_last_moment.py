@@ -11,6 +11,7 @@ import pytest
 
 from fapi_as.features.authorization_code.rules import CodeFacts, decide_redemption
 from fapi_as.kernel.seam import TokenRequest, TokensToIssue
+from fapi_as.protocol.access_token import Binding
 from fapi_as.protocol.audit_events import AuditEvent
 from fapi_as.protocol.authorization_request import AuthorizationGrant
 from fapi_as.protocol.client import AuthenticatedClient
@@ -204,6 +205,7 @@ async def test_a_copy_of_a_whole_request_that_comes_later_revokes_nothing(house:
 
 NOW = 1_800_000_000
 POLICY = Policy(tenant="default", issuer="https://as.example")
+BOUND = Binding(jkt="j" * 43)
 
 
 async def facts_of(house: House, **request: Any) -> tuple[TokenRequest, CodeFacts]:
@@ -213,7 +215,9 @@ async def facts_of(house: House, **request: Any) -> tuple[TokenRequest, CodeFact
         registered=house.store.clients["agent"], assertion_once=TakeOnce(namespace="a", digest=b"a", until=NOW)
     )
     values = {"code_verifier": pushed.code_verifier}
-    asked = TokenRequest(client=client, parameters=Parameters(values=values), jkt="j" * 43, now=NOW, correlation_id="c")
+    asked = TokenRequest(
+        client=client, parameters=Parameters(values=values), binding=BOUND, now=NOW, correlation_id="c"
+    )
     handle = KeptHandle(
         kind=kept.kind,
         digest=kept.digest,
