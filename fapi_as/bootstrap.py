@@ -16,20 +16,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from fapi_as.adapters import logs
-from fapi_as.adapters.client_keys import RegisteredKeys
+from fapi_as.adapters.client_keys import PublishedKeys
 from fapi_as.adapters.clock import SystemClock
 from fapi_as.adapters.entropy import SystemEntropy
-from fapi_as.adapters.keys import AlreadyRotating, Keyring, KeyState, Sealing, read_sealing_key
+from fapi_as.adapters.fetch import HttpsFetch
+from fapi_as.adapters.keys import Keyring, KeyState, RotationTimes, Sealing, TooManyKeys, read_sealing_key
 from fapi_as.adapters.passwords import Argon2Passwords
 from fapi_as.adapters.store import Database, OutdatedDatabase, SharedCheck, UnusableDatabase, migrate
 from fapi_as.adapters.tls.client_trust import NoTrust
 from fapi_as.ports import Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.errors import StorageUnavailable
-from fapi_as.settings import DEFAULT_TENANT, ConfigurationError, Server, Settings, load
+from fapi_as.settings import DEFAULT_TENANT, ConfigurationError, Fetch, Server, Settings, load
+from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
 
 if TYPE_CHECKING:
     from fapi_as.adapters.web.asgi import Application
@@ -50,6 +52,7 @@ def inspect(settings: Settings) -> None:
         UnusableDatabase: the database cannot be reached, is damaged or of another version.
     """
     _refuse_unsafe_tls(settings.server)
+    _refuse_unusable_authorities(settings.fetch)
     sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
     path = settings.database.path
     if path.exists() and path.stat().st_size > 0:
@@ -68,10 +71,11 @@ def prepare(settings: Settings, stamp: Stamp) -> None:
         ConfigurationError, UnusableSealingKey, UnusableDatabase: as `inspect`; the start must not go on.
     """
     _refuse_unsafe_tls(settings.server)
+    _refuse_unusable_authorities(settings.fetch)
     sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
     migrate(settings.database.url)
     with contextlib.closing(Keyring.open(settings.database.url, sealing=sealing, clock=SystemClock())) as keyring:
-        keyring.ensure(DEFAULT_TENANT, stamp)
+        keyring.ensure(DEFAULT_TENANT, stamp, algorithms=SIGNING_ALGORITHMS)
 
 
 def application(config_path: str) -> Application:
@@ -131,21 +135,31 @@ class Chores:
             _logger.error("counts of refusals are lost", extra={"detail": error.detail})  # noqa: TRY400 - no defect of ours
 
     def _follow_old_key(self, clock: Clock) -> None:
-        """Publish a successor of a signing key that has been active for `keys.rotation_days` (JOSE-34)."""
+        """Publish a successor of each signing key that has been active for `keys.rotation_days` (JOSE-34)."""
         now = clock.now()
-        with contextlib.closing(Keyring.open(self.settings.database.url, sealing=self.sealing, clock=clock)) as keyring:
+        times = rotation_times(self.settings)
+        keyring = Keyring.open(self.settings.database.url, sealing=self.sealing, clock=clock, times=times)
+        with contextlib.closing(keyring):
             listed = keyring.list(DEFAULT_TENANT)
+            followed = {key.alg for key in listed if key.state is KeyState.NEXT}
             oldest = now - self.settings.keys.rotation_days * _DAY_SECONDS
-            if any(key.state is KeyState.ACTIVE and key.active_from <= oldest for key in listed):
-                stamp = Stamp(at=now, correlation_id=self.holder, endpoint="key rotation", source="fapi-as serve")
-                with contextlib.suppress(AlreadyRotating):
-                    keyring.rotate(DEFAULT_TENANT, stamp)
+            stamp = Stamp(at=now, correlation_id=self.holder, endpoint="key rotation", source="fapi-as serve")
+            for key in listed:
+                if key.state is KeyState.ACTIVE and key.active_from <= oldest and key.alg not in followed:
+                    with contextlib.suppress(TooManyKeys):  # after so many rotations by hand the next one can wait
+                        keyring.rotate(DEFAULT_TENANT, stamp, alg=key.alg)
 
 
 def _in_this_process(settings: Settings) -> Application:
     """The application, on the system's clock, in a process that is its own."""
     logs.configure(settings.logging.level, settings.logging.format)
     return assemble(settings, SystemClock())
+
+
+def rotation_times(settings: Settings) -> RotationTimes:
+    """How long signing keys are published before they sign, as the configuration says."""
+    keys = settings.keys
+    return RotationTimes(jwks_max_age=keys.jwks_max_age, published_before_use=keys.published_before_use)
 
 
 def assemble(settings: Settings, clock: Clock) -> Application:
@@ -158,19 +172,13 @@ def assemble(settings: Settings, clock: Clock) -> Application:
     from fapi_as.adapters.web.application import build_application  # noqa: PLC0415 - in a worker only
     from fapi_as.kernel.refusals import write_counts  # noqa: PLC0415 - in a worker only
 
-    sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
-    entropy = SystemEntropy()
-    keyring = Keyring.open(settings.database.url, sealing=sealing, clock=clock)
-    # a worker that takes another's place may meet another sealing key: to it, every handle would be unknown
-    keyring.signer(DEFAULT_TENANT).public_jwks()
-    database = Database.open(settings.database.url, sealing=sealing, clock=clock)
-    passwords = Argon2Passwords()
-    default = _context(settings, sealing, database, keyring, passwords)
+    adapters = _Adapters.open(settings, clock)
+    default = _context(settings, adapters)
     chores = Chores(
         settings=settings,
-        sealing=sealing,
-        database=database,
-        holder=entropy.identifier(),
+        sealing=adapters.sealing,
+        database=adapters.database,
+        holder=SystemEntropy().identifier(),
         write_counts=partial(write_counts, default),
     )
 
@@ -183,35 +191,64 @@ def assemble(settings: Settings, clock: Clock) -> Application:
             running.cancel()
             await asyncio.wait({running})
             await chores.end(clock)
-            await database.close()
-            keyring.close()
-            passwords.close()
+            await adapters.close()
 
     return build_application({"": default}, clock=clock, lifespan=lifespan)
 
 
-def _context(
-    settings: Settings, sealing: Sealing, database: Database, keyring: Keyring, passwords: Argon2Passwords
-) -> Context:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Adapters:
+    """What one process opens, and closes when it ends."""
+
+    sealing: Sealing
+    keyring: Keyring
+    database: Database
+    passwords: Argon2Passwords
+    fetch: HttpsFetch
+
+    @classmethod
+    def open(cls, settings: Settings, clock: Clock) -> Self:
+        sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
+        keyring = Keyring.open(settings.database.url, sealing=sealing, clock=clock)
+        # a worker that takes another's place may meet another sealing key: to it, every handle would be unknown
+        keyring.signer(DEFAULT_TENANT).public_jwks()
+        fetch = settings.fetch
+        return cls(
+            sealing=sealing,
+            keyring=keyring,
+            database=Database.open(settings.database.url, sealing=sealing, clock=clock),
+            passwords=Argon2Passwords(),
+            fetch=HttpsFetch(ca_file=fetch.ca_file, allowed_private_hosts=fetch.allowed_private_hosts),
+        )
+
+    async def close(self) -> None:
+        await self.database.close()
+        self.keyring.close()
+        self.passwords.close()
+        self.fetch.close()
+
+
+def _context(settings: Settings, adapters: _Adapters) -> Context:
     """Everything that the endpoints of the default tenant are given."""
     from fapi_as.features import ENABLED  # noqa: PLC0415 - in a worker only
     from fapi_as.kernel.capabilities import grants  # noqa: PLC0415 - in a worker only
     from fapi_as.kernel.seam import Context  # noqa: PLC0415 - in a worker only
     from rs_kit.protocol.dpop import ProofKeys  # noqa: PLC0415 - in a worker only
 
-    store = database.store(DEFAULT_TENANT)
+    store = adapters.database.store(DEFAULT_TENANT)
     return Context(
         policy=settings.policy(DEFAULT_TENANT),
         store=store,
         store_check=SharedCheck(store),
-        signer=keyring.signer(DEFAULT_TENANT),
+        signer=adapters.keyring.signer(DEFAULT_TENANT),
         entropy=SystemEntropy(),
-        passwords=passwords,
-        client_keys=RegisteredKeys(),
+        passwords=adapters.passwords,
+        client_keys=PublishedKeys(adapters.fetch),
         certificate_trust=NoTrust(),
         proof_keys=ProofKeys(),
-        nonce_key=sealing.derive("dpop-nonce", DEFAULT_TENANT),
-        browser_key=sealing.derive("browser", DEFAULT_TENANT),
+        nonce_key=adapters.sealing.derive("dpop-nonce", DEFAULT_TENANT),
+        browser_key=adapters.sealing.derive("browser", DEFAULT_TENANT),
+        pairwise_key=adapters.sealing.derive("pairwise", DEFAULT_TENANT),
         features=ENABLED,
         grants=grants(ENABLED),
     )
@@ -235,3 +272,12 @@ def _refuse_unsafe_tls(server: Server) -> None:
             f"server.certificate_file {server.certificate_file} and server.private_key_file are no PEM files, "
             "do not belong together, or the key is encrypted"
         ) from None
+
+
+def _refuse_unusable_authorities(fetch: Fetch) -> None:
+    if fetch.ca_file is None:
+        return
+    try:
+        ssl.create_default_context(cafile=fetch.ca_file)
+    except (ssl.SSLError, OSError):
+        raise ConfigurationError(f"fetch.ca_file {fetch.ca_file} does not exist or holds no PEM certificates") from None

@@ -138,7 +138,20 @@ def _database_url(value: str, info: ValidationInfo) -> str:
     return f"sqlite:///{path}"
 
 
+def _longer_than_jwks_max_age(value: int, info: ValidationInfo) -> int:
+    if value <= info.data.get("jwks_max_age", 0):
+        raise ValueError("must be longer than keys.jwks_max_age: peers keep the set before it for that long (JOSE-34)")
+    return value
+
+
+def _private_host(value: str) -> str:
+    if _HOST_NAME.match(value) is None or value.rpartition(".")[2].isdecimal():
+        raise ValueError("must be names of hosts in lower case, without a port")
+    return value
+
+
 _Path = Annotated[Path, Field(strict=False), AfterValidator(_resolved)]
+_PrivateHost = Annotated[str, AfterValidator(_private_host)]
 
 
 class _Section(BaseModel):
@@ -175,6 +188,19 @@ class Keys(_Section):
 
     sealing_key_file: _Path = Path("sealing.key")
     rotation_days: Annotated[int, _range(1, _ROTATION_CEILING_DAYS)] = 90
+    jwks_max_age: Annotated[int, _between(timedelta(seconds=1), profile.JWKS_MAX_AGE_CEILING, "JOSE-33")] = seconds(
+        profile.JWKS_MAX_AGE
+    )
+    published_before_use: Annotated[
+        int, _between(timedelta(seconds=2), timedelta(days=1), "JOSE-34"), AfterValidator(_longer_than_jwks_max_age)
+    ] = seconds(profile.SIGNING_KEY_PUBLISHED_BEFORE_USE)
+
+
+class Fetch(_Section):
+    """How documents of others are had: the jwks_uri of clients."""
+
+    ca_file: _Path | None = None
+    allowed_private_hosts: Annotated[tuple[_PrivateHost, ...], Field(strict=False)] = ()
 
 
 class Lifetimes(_Section):
@@ -228,6 +254,7 @@ class Settings(_Section):
     server: Server
     database: Database
     keys: Keys
+    fetch: Fetch
     lifetimes: Lifetimes
     dpop: Dpop
     logging: Logging
@@ -248,6 +275,7 @@ class Settings(_Section):
             refresh_token_idle=timedelta(seconds=lifetimes.refresh_token_idle),
             dpop_proof_age=timedelta(seconds=self.dpop.proof_age),
             dpop_nonces=self.dpop.nonces,
+            jwks_max_age=timedelta(seconds=self.keys.jwks_max_age),
         )
 
 
@@ -327,6 +355,8 @@ def _from_text(name: str, value: str, wanted: object) -> object:
         if value not in {"true", "false"}:
             raise ConfigurationError(f"{name} must be true or false")
         return value == "true"
+    if wanted == tuple[str, ...]:
+        return [item.strip() for item in value.split(",") if item.strip()]
     return value
 
 
@@ -340,6 +370,7 @@ _EXPECTED: Final = {
     "bool": "true or false",
     "string": "a text in quotes",
     "path": "a text in quotes",
+    "tuple": "a list of texts in quotes",
     "model": "a table",
     "dict": "a table",
 }

@@ -33,13 +33,13 @@ def _sentence(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, UnicodeEncodeError):  # what is stored is text; a terminal can send octets that are none
         return "an argument is not UTF-8"
-    from fapi_as.adapters.keys import AlreadyRotating, NoSigningKey, UnusableSealingKey
+    from fapi_as.adapters.keys import AlreadyRotating, KeyInUse, NoSigningKey, TooManyKeys, UnusableSealingKey
     from fapi_as.adapters.store import AlreadyExists, NotFound, UnsupportedDatabase, UnusableDatabase
     from rs_kit.protocol.errors import ProtocolError
 
     if isinstance(error, UnusableSealingKey | UnsupportedDatabase | UnusableDatabase):
         return str(error)
-    if isinstance(error, AlreadyExists | NotFound | AlreadyRotating | NoSigningKey):
+    if isinstance(error, AlreadyExists | NotFound | AlreadyRotating | KeyInUse | NoSigningKey | TooManyKeys):
         return str(error)
     if isinstance(error, ProtocolError):
         return error.description if error.description == error.detail else f"{error.description} ({error.detail})"

@@ -24,6 +24,7 @@ class Policy:
     refresh_token_idle: timedelta = profile.REFRESH_TOKEN_IDLE
     dpop_proof_age: timedelta = profile.DPOP_PROOF_AGE
     dpop_nonces: bool = True
+    jwks_max_age: timedelta = profile.JWKS_MAX_AGE
     mutual_tls_url: str | None = None  # where client certificates are asked for, without a slash at its end
 
     def url(self, path: str, *, mutual_tls: bool = False) -> str:

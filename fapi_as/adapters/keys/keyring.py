@@ -1,10 +1,12 @@
-"""Signing keys: next → active → retiring, by time alone, so that all workers agree without talking to each other."""
+"""Signing keys: next → active → retiring, by time alone, so that all workers agree without talking to each other.
+
+Each algorithm has a key of its own, because each client says which one it wants its signed answers in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -17,37 +19,32 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from fapi_as.adapters.keys.rotation import KeyState, RotationTimes, active_key, state_of, waiting_key
 from fapi_as.adapters.keys.sealing import Sealing, UnusableSealingKey
+from fapi_as.adapters.keys.signer import DEFAULT_ALG, KeyringSigner, NoSigningKey
+from fapi_as.adapters.store.operators import NotFound
 from fapi_as.adapters.store.sealed_payload import BrokenSeal
-from fapi_as.adapters.store.signing_keys import SigningKeys, StoredSigningKey
+from fapi_as.adapters.store.signing_keys import SigningKeys, SigningKeysChange, StoredSigningKey
 from fapi_as.ports import Clock
 from fapi_as.protocol.audit_events import Stamp
-from fapi_as.protocol.policy import seconds
-from fapi_as.protocol.profile import SIGNING_KEY_KEPT_AFTER_USE, SIGNING_KEY_PUBLISHED_BEFORE_USE
-from rs_kit.protocol import jwk, jws
+from rs_kit.protocol import jws
 from rs_kit.protocol.errors import InvalidJwk
 
 _RSA_BITS: Final = 3072
 _RSA_EXPONENT: Final = 65537
-_PUBLISHED_BEFORE_USE: Final = seconds(SIGNING_KEY_PUBLISHED_BEFORE_USE)
-_KEPT_AFTER_USE: Final = seconds(SIGNING_KEY_KEPT_AFTER_USE)
-_NEVER: Final = 2**63
-
-
-class KeyState(StrEnum):
-    """Where a signing key is in its life (JOSE-34)."""
-
-    NEXT = "next"
-    ACTIVE = "active"
-    RETIRING = "retiring"
+_PUBLISHED_LIMIT: Final = 30  # keys; peers refuse a set of more than 32
 
 
 class AlreadyRotating(Exception):
-    """A next key is published and not in use yet; the message is one sentence."""
+    """A next key is published and may not sign yet; the message is one sentence."""
 
 
-class NoSigningKey(Exception):
-    """The tenant has no signing key: nobody has called `ensure`."""
+class KeyInUse(Exception):
+    """The key that signs cannot be taken away before another does; the message is one sentence."""
+
+
+class TooManyKeys(Exception):
+    """Peers would refuse a set of so many keys; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,75 +66,111 @@ class Keyring:
         signing_keys: the table.
         sealing: seals private keys.
         clock: tells which key is active.
+        times: how long a key is published before and after it signs.
     """
 
-    def __init__(self, signing_keys: SigningKeys, *, sealing: Sealing, clock: Clock) -> None:
+    def __init__(
+        self, signing_keys: SigningKeys, *, sealing: Sealing, clock: Clock, times: RotationTimes | None = None
+    ) -> None:
         self._signing_keys = signing_keys
         self._sealing = sealing
         self._clock = clock
+        self._times = times or RotationTimes()
 
     @classmethod
-    def open(cls, url: str, *, sealing: Sealing, clock: Clock) -> Self:
+    def open(cls, url: str, *, sealing: Sealing, clock: Clock, times: RotationTimes | None = None) -> Self:
         """Open a migrated database.
 
         Raises:
             UnsupportedDatabase: another engine than SQLite in a file.
             UnusableDatabase: missing, unreadable, damaged, or of another schema.
         """
-        return cls(SigningKeys.open(url), sealing=sealing, clock=clock)
+        return cls(SigningKeys.open(url), sealing=sealing, clock=clock, times=times)
 
-    def ensure(self, tenant: str, stamp: Stamp, *, alg: str = "ES256") -> None:
-        """Make the first key of a tenant, once however many ask; else see that the key at hand opens.
+    def ensure(self, tenant: str, stamp: Stamp, *, algorithms: Iterable[str] = (DEFAULT_ALG,)) -> None:
+        """Make what is missing of the keys of a tenant, once however many ask; and see that those at hand open.
 
         Raises:
             UnusableSealingKey: the keys were sealed under another sealing key.
         """
-        keys = self._signing_keys.keys(tenant)
-        if not keys:
+        for alg in algorithms:
+            if active_key(self._signing_keys.keys(tenant), alg, stamp.at) is not None:
+                continue
+            first = self._generate(tenant, alg, published_at=stamp.at, active_from=stamp.at)
             with self._signing_keys.change(tenant) as change:
-                if not change.keys:
-                    key = self._generate(tenant, alg, published_at=stamp.at, active_from=stamp.at)
-                    change.add(key)
-                    change.record(f"first key {key.kid}", stamp)
-            keys = self._signing_keys.keys(tenant)
-        for key in keys:
+                if active_key(change.keys, alg, stamp.at) is None:
+                    change.add(first)
+                    change.record(f"first key {first.kid} for {alg}", stamp)
+        for key in self._signing_keys.keys(tenant):
             self._unseal(tenant, key)
 
-    def rotate(self, tenant: str, stamp: Stamp, *, alg: str | None = None) -> ListedKey:
-        """Publish a next key; it becomes active by itself when every peer has had time to fetch it (JOSE-34).
+    def rotate(self, tenant: str, stamp: Stamp, *, alg: str = DEFAULT_ALG) -> ListedKey:
+        """Publish a next key, or let the one that waits sign from now on if peers have had time to fetch it (JOSE-34).
 
-        The present key retires at that moment and is published until the last token that it signed has expired.
+        What is only published becomes active by itself. The present key retires then, and is published until the last
+        token that it signed has expired.
 
         Raises:
-            AlreadyRotating: a next key is waiting.
-            NoSigningKey: there is no key yet.
+            AlreadyRotating: the key that waits is not published for as long as peers may keep the set before it.
+            NoSigningKey: there is no key of this algorithm yet.
+            TooManyKeys: too many are retiring.
             UnusableSealingKey: the present key was sealed under another sealing key; no worker could open the next.
+        """
+        now = stamp.at
+        spare = self._spare(tenant, alg, now, active_from=now + self._times.published_before_use)
+        with self._signing_keys.change(tenant) as change:
+            active = self._replaceable(tenant, change, alg, now)
+            waiting = waiting_key(change.keys, alg, now)
+            if waiting is None:
+                return self._follow(change, active, spare, stamp)
+            if now - waiting.published_at < self._times.jwks_max_age:
+                raise AlreadyRotating(
+                    f"key {waiting.kid} is published since {waiting.published_at} and becomes active at "
+                    f"{waiting.active_from}; peers may keep the set before it for {self._times.jwks_max_age} seconds"
+                )
+            return self._begin(change, active, waiting, stamp)
+
+    def rotate_at_once(self, tenant: str, stamp: Stamp, *, alg: str = DEFAULT_ALG) -> ListedKey:
+        """Let another key sign from now on, whatever peers have fetched: for a key that somebody else may have.
+
+        Raises:
+            NoSigningKey, TooManyKeys, UnusableSealingKey: as `rotate`.
+        """
+        now = stamp.at
+        spare = self._spare(tenant, alg, now, active_from=now)
+        with self._signing_keys.change(tenant) as change:
+            active = self._replaceable(tenant, change, alg, now)
+            waiting = waiting_key(change.keys, alg, now)
+            if waiting is None:
+                return self._follow(change, active, spare, stamp)
+            return self._begin(change, active, waiting, stamp)
+
+    def remove(self, tenant: str, kid: str, stamp: Stamp) -> None:
+        """Take a key out of the set at once: whatever it signed is good nowhere, as soon as peers fetch the set anew.
+
+        Raises:
+            NotFound: there is none of this kid.
+            KeyInUse: it is the one that signs.
         """
         now = stamp.at
         with self._signing_keys.change(tenant) as change:
             keys = change.keys
-            listed = {key.kid: _state(key, keys, now) for key in keys}
-            waiting = next((key for key in keys if listed[key.kid] is KeyState.NEXT), None)
-            if waiting is not None:
-                raise AlreadyRotating(f"key {waiting.kid} is published and becomes active at {waiting.active_from}")
-            active = next((key for key in keys if listed[key.kid] is KeyState.ACTIVE), None)
-            if active is None:
-                raise NoSigningKey(f"tenant {tenant} has no signing key")
-            self._unseal(tenant, active)
-            new = self._generate(tenant, alg or active.alg, published_at=now, active_from=now + _PUBLISHED_BEFORE_USE)
-            change.add(new)
-            change.end(active.kid, new.active_from + _KEPT_AFTER_USE)
-            for key in keys:
-                if listed[key.kid] is None:
-                    change.delete(key.kid)
-            change.record(f"key {active.kid} is followed by {new.kid}", stamp)
-            return _listed(new, KeyState.NEXT)
+            key = next((key for key in keys if key.kid == kid), None)
+            if key is None:
+                raise NotFound(f"no signing key has the kid {kid}")
+            active, state = active_key(keys, key.alg, now), state_of(key, keys, now)
+            if state is KeyState.ACTIVE:
+                raise KeyInUse(f"key {kid} signs; fapi-as keys rotate --alg {key.alg} --emergency replaces it first")
+            if state is KeyState.NEXT and active is not None:
+                change.end(active.kid, None)  # it has no successor any more
+            change.delete(kid)
+            change.record(f"key {kid} is removed", stamp)
 
     def list(self, tenant: str) -> tuple[ListedKey, ...]:
         """Every published key, by the time of its first use."""
         keys = self._signing_keys.keys(tenant)
         now = self._clock.now()
-        states = ((key, _state(key, keys, now)) for key in keys)
+        states = ((key, state_of(key, keys, now)) for key in keys)
         return tuple(_listed(key, state) for key, state in states if state is not None)
 
     def signer(self, tenant: str) -> KeyringSigner:
@@ -147,6 +180,46 @@ class Keyring:
     def close(self) -> None:
         """Close the connection."""
         self._signing_keys.close()
+
+    def _spare(self, tenant: str, alg: str, now: int, *, active_from: int) -> StoredSigningKey | None:
+        """A key made before the transaction, since an RSA key takes its time; None where one waits already."""
+        if waiting_key(self._signing_keys.keys(tenant), alg, now) is not None:
+            return None
+        return self._generate(tenant, alg, published_at=now, active_from=active_from)
+
+    def _replaceable(self, tenant: str, change: SigningKeysChange, alg: str, now: int) -> StoredSigningKey:
+        active = active_key(change.keys, alg, now)
+        if active is None:
+            raise NoSigningKey(f"tenant {tenant} has no signing key for {alg}")
+        self._unseal(tenant, active)
+        return active
+
+    def _follow(
+        self, change: SigningKeysChange, active: StoredSigningKey, new: StoredSigningKey | None, stamp: Stamp
+    ) -> ListedKey:
+        if new is None:
+            raise AlreadyRotating(f"the key that waited for {active.alg} is gone in this moment; try again")
+        keys, now = change.keys, stamp.at
+        gone = [key.kid for key in keys if state_of(key, keys, now) is None]
+        if len(keys) - len(gone) >= _PUBLISHED_LIMIT:
+            raise TooManyKeys(
+                f"{_PUBLISHED_LIMIT} keys are published; peers refuse a larger set, so wait or remove one"
+            )
+        for kid in gone:
+            change.delete(kid)
+        change.add(new)
+        change.end(active.kid, new.active_from + self._times.kept_after_use)
+        change.record(f"key {active.kid} is followed by {new.kid} from {new.active_from}", stamp)
+        return _listed(new, KeyState.ACTIVE if new.active_from <= now else KeyState.NEXT)
+
+    def _begin(
+        self, change: SigningKeysChange, active: StoredSigningKey, waiting: StoredSigningKey, stamp: Stamp
+    ) -> ListedKey:
+        change.begin(waiting.kid, stamp.at)
+        change.end(active.kid, stamp.at + self._times.kept_after_use)
+        change.record(f"key {active.kid} is followed by {waiting.kid} from {stamp.at}", stamp)
+        begun = next(key for key in change.keys if key.kid == waiting.kid)
+        return _listed(begun, KeyState.ACTIVE)
 
     def _generate(self, tenant: str, alg: str, *, published_at: int, active_from: int) -> StoredSigningKey:
         private_key = _new_private_key(alg)
@@ -179,99 +252,6 @@ class Keyring:
         if signing_key.public_jwk() != key.public_jwk:
             raise UnusableSealingKey(f"signing key {key.kid} is published as another key than it is")
         return signing_key
-
-
-class KeyringSigner:
-    """The Signer port of one tenant; looks for other keys when the epoch or the time says so."""
-
-    def __init__(self, tenant: str, signing_keys: SigningKeys, unseal: _Unseal, clock: Clock) -> None:
-        self._tenant = tenant
-        self._signing_keys = signing_keys
-        self._unseal = unseal
-        self._clock = clock
-        self._epoch = -1
-        self._valid_from = 0
-        self._valid_until = 0
-        self._active: jws.SigningKey | None = None
-        self._published: tuple[Mapping[str, str], ...] = ()
-
-    def sign(self, claims: Mapping[str, object], *, typ: str, alg: str | None = None) -> str:
-        """A compact JWS over `claims` with the active key.
-
-        Raises:
-            NoSigningKey: nobody has called `ensure` for this tenant.
-            StorageUnavailable: the store cannot answer.
-        """
-        self._refresh()
-        if self._active is None:
-            raise NoSigningKey(f"tenant {self._tenant} has no signing key")
-        if alg not in {None, self._active.alg}:
-            raise NoSigningKey(f"tenant {self._tenant} has no signing key for {alg}")
-        return jws.sign(self._active, claims, typ=typ)
-
-    def public_jwks(self) -> dict[str, object]:
-        """The RFC 7517 set of next, active and retiring public keys (JOSE-30).
-
-        Raises:
-            StorageUnavailable: the store cannot answer.
-        """
-        self._refresh()
-        return {"keys": [dict(members) for members in self._published]}
-
-    def _refresh(self) -> None:
-        epoch, now = self._signing_keys.epoch(self._tenant), self._clock.now()
-        if epoch == self._epoch and self._valid_from <= now < self._valid_until:
-            return
-        keys = self._signing_keys.keys(self._tenant)
-        active = _active(keys, now)
-        known = self._active
-        if active is None or known is None or known.kid != active.kid:
-            self._active = None if active is None else self._unseal(self._tenant, active)
-        self._published = tuple(_public_members(key) for key in keys if _state(key, keys, now) is not None)
-        self._valid_from, self._valid_until = now, min((at for at in _turning_points(keys) if at > now), default=_NEVER)
-        self._epoch = epoch
-
-
-_Unseal = Callable[[str, StoredSigningKey], jws.SigningKey]
-
-
-def _public_members(key: StoredSigningKey) -> dict[str, str]:
-    """Read and written anew: whatever lies in the table, only public members of keys that verify get out (JOSE-30)."""
-    try:
-        members = jwk.parse_public(key.public_jwk).to_jwk()
-    except InvalidJwk as error:
-        raise UnusableSealingKey(f"signing key {key.kid} must not be published: {error.detail}") from None
-    if members.get("kid") != key.kid:  # FAPI2-JWKS-3: the table keeps its own apart, so none is published twice
-        raise UnusableSealingKey(f"signing key {key.kid} must not be published: its kid is another or missing")
-    return members
-
-
-def _turning_points(keys: Iterable[StoredSigningKey]) -> Iterator[int]:
-    """The times at which a key changes its state."""
-    for key in keys:
-        yield key.active_from
-        if key.gone_from is not None:
-            yield key.gone_from
-
-
-def _active(keys: Iterable[StoredSigningKey], now: int) -> StoredSigningKey | None:
-    """The last key whose time has come; when the clock was set back before the first, that first one (TIM-02)."""
-    live = [key for key in keys if key.gone_from is None or now < key.gone_from]
-    begun = [key for key in live if key.active_from <= now]
-    return max(begun, key=_first_use) if begun else min(live, key=_first_use, default=None)
-
-
-def _first_use(key: StoredSigningKey) -> tuple[int, str]:
-    return key.active_from, key.kid
-
-
-def _state(key: StoredSigningKey, keys: Iterable[StoredSigningKey], now: int) -> KeyState | None:
-    """The state of a key; None when it is gone and no token of it can be valid any more."""
-    if key.gone_from is not None and now >= key.gone_from:
-        return None
-    if key is _active(keys, now):
-        return KeyState.ACTIVE
-    return KeyState.NEXT if key.active_from > now else KeyState.RETIRING
 
 
 def _listed(key: StoredSigningKey, state: KeyState) -> ListedKey:

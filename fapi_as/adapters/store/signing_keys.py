@@ -56,8 +56,12 @@ class SigningKeysChange:
             )
         )
 
-    def end(self, kid: str, gone_from: int) -> None:
-        """Say when a key is gone."""
+    def begin(self, kid: str, active_from: int) -> None:
+        """Say when a key signs."""
+        self._change.session.get_one(tables.SigningKey, (self._change.tenant, kid)).active_from = active_from
+
+    def end(self, kid: str, gone_from: int | None) -> None:
+        """Say when a key is gone, or that nothing follows it."""
         row = self._change.session.get_one(tables.SigningKey, (self._change.tenant, kid))
         row.gone_from = gone_from
 

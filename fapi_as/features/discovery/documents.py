@@ -7,8 +7,9 @@ from typing import Final
 from fapi_as.kernel import capabilities
 from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.kernel.seam import Context, Endpoint, Face
+from fapi_as.protocol.policy import seconds
 
-_CACHE_SECONDS: Final = 60  # below the 5 minutes that a key is published before its use (JOSE-34)
+_CACHE_SECONDS: Final = 60
 
 
 async def metadata(context: Context, request: EndpointRequest) -> Json:  # noqa: ARG001 - the seam's signature
@@ -23,8 +24,9 @@ async def metadata(context: Context, request: EndpointRequest) -> Json:  # noqa:
 
 
 async def jwks(context: Context, request: EndpointRequest) -> Json:  # noqa: ARG001 - the seam's signature
-    """RFC 7517 §5: next, active and retiring public keys (JOSE-30)."""
-    return Json(payload=context.signer.public_jwks(), cache_seconds=_CACHE_SECONDS, public=True)
+    """RFC 7517 §5: next, active and retiring public keys (JOSE-30); kept for less than a key waits (JOSE-34)."""
+    kept = seconds(context.policy.jwks_max_age)
+    return Json(payload=context.signer.public_jwks(), cache_seconds=kept, public=True)
 
 
 ENDPOINTS: Final = (

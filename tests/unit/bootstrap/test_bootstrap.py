@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -66,13 +67,15 @@ def _keyring(settings: Settings, clock: FrozenClock) -> Any:
     return closing(Keyring.open(settings.database.url, sealing=_sealing(settings), clock=clock))
 
 
-def test_preparing_twice_makes_one_key(settings: Settings) -> None:
+def test_preparing_twice_makes_one_key_of_each_algorithm(settings: Settings) -> None:
     bootstrap.prepare(settings, STAMP)
     bootstrap.prepare(settings, STAMP)
     with _keyring(settings, FrozenClock()) as keyring:
-        (key,) = keyring.list("default")
-    assert key.state is KeyState.ACTIVE
-    assert [fact.fact.event for fact in Operators.open(settings.database.url, "default").audit()] == ["key.changed"]
+        keys = keyring.list("default")
+    assert [key.state for key in keys] == [KeyState.ACTIVE] * 3
+    assert {key.alg for key in keys} == {"ES256", "PS256", "Ed25519"}
+    facts = Operators.open(settings.database.url, "default").audit()
+    assert [fact.fact.event for fact in facts] == ["key.changed"] * 3
 
 
 def test_inspecting_changes_nothing_before_and_after_the_first_start(settings: Settings, tmp_path: Path) -> None:
@@ -95,7 +98,7 @@ def test_a_database_of_an_earlier_version_is_refused_by_commands_and_upgraded_by
     with pytest.raises(UnusableDatabase, match=r"has schema 0001, .* fapi-as serve brings it there"):
         Operators.open(settings.database.url, "default")
     bootstrap.prepare(settings, STAMP)
-    assert len(Operators.open(settings.database.url, "default").audit()) == 1
+    assert len(Operators.open(settings.database.url, "default").audit()) == 3
 
 
 @pytest.mark.parametrize("judge", [bootstrap.inspect, lambda settings: bootstrap.prepare(settings, STAMP)])
@@ -203,7 +206,7 @@ async def test_a_worker_serves_the_metadata_of_the_settings_and_ends_cleanly(
         status, metadata = await _get(made, "/.well-known/oauth-authorization-server")
         assert (status, metadata["issuer"]) == (200, "https://as.example")
         status, jwks = await _get(made, "/jwks")
-        assert (status, len(jwks["keys"])) == (200, 1)
+        assert (status, len(jwks["keys"])) == (200, 3)
 
 
 @pytest.mark.usefixtures("_logging_restored")
@@ -282,14 +285,17 @@ async def test_a_signing_key_is_followed_when_it_is_old_enough_and_only_once(
     clock.advance(settings.keys.rotation_days * DAY - 1)
     await chores.once(clock)
     with _keyring(settings, clock) as keyring:
-        assert [key.state for key in keyring.list("default")] == [KeyState.ACTIVE]
+        assert [key.state for key in keyring.list("default")] == [KeyState.ACTIVE] * 3
         clock.advance(1)
         await chores.once(clock)
+        clock.advance(settings.keys.jwks_max_age)  # by hand the next ones could sign now; the chore lets them wait
         await chores.once(clock)
-        assert [key.state for key in keyring.list("default")] == [KeyState.ACTIVE, KeyState.NEXT]
+        assert Counter((key.alg, key.state) for key in keyring.list("default")) == {
+            (alg, state): 1 for alg in ("ES256", "PS256", "Ed25519") for state in (KeyState.ACTIVE, KeyState.NEXT)
+        }
         clock.advance(DAY)
         await chores.once(clock)
-        assert [key.state for key in keyring.list("default")] == [KeyState.ACTIVE]
+        assert [key.state for key in keyring.list("default")] == [KeyState.ACTIVE] * 3
 
 
 async def test_only_the_worker_that_leads_does_the_chores(settings: Settings, chores: bootstrap.Chores) -> None:
@@ -298,7 +304,7 @@ async def test_only_the_worker_that_leads_does_the_chores(settings: Settings, ch
     assert await chores.database.janitor.sweep("another worker", clock.now()) is not None
     await chores.once(clock)
     with _keyring(settings, clock) as keyring:
-        assert [key.state for key in keyring.list("default")] == [KeyState.ACTIVE]
+        assert [key.state for key in keyring.list("default")] == [KeyState.ACTIVE] * 3
     clock.advance(600)  # the other worker is gone
     await chores.once(clock)
     with _keyring(settings, clock) as keyring:

@@ -38,7 +38,34 @@ def test_rotating_publishes_a_next_key_and_leaves_the_active_one(with_key: Comma
 
 def test_a_second_rotation_waits_for_the_first(with_key: CommandLine) -> None:
     with_key.json("keys", "rotate")
-    assert "is published and becomes active at" in with_key.refused("keys", "rotate")
+    assert "and becomes active at" in with_key.refused("keys", "rotate")
+
+
+def test_an_emergency_lets_another_key_sign_at_once_and_says_what_that_means(with_key: CommandLine) -> None:
+    (first,) = with_key.json("keys", "list")
+    waiting = with_key.json("keys", "rotate")
+    done = with_key.run("keys", "rotate", "--emergency", "--json")
+    assert (done.code, done.document["kid"], done.document["state"]) == (0, waiting["kid"], "active")
+    assert "refuses its tokens" in done.err
+    assert "keys remove" in done.err
+    states = {row["kid"]: row["state"] for row in with_key.json("keys", "list")}
+    assert states == {first["kid"]: "retiring", waiting["kid"]: "active"}
+
+
+def test_the_key_that_signs_is_removed_only_once_another_does(with_key: CommandLine) -> None:
+    (first,) = with_key.json("keys", "list")
+    assert "--emergency" in with_key.refused("keys", "remove", first["kid"])
+    assert with_key.run("keys", "rotate", "--emergency").code == 0
+    assert with_key.json("keys", "remove", first["kid"]) == {"kid": first["kid"], "removed": True}
+    (left,) = with_key.json("keys", "list")
+    assert left["state"] == "active"
+    assert "no signing key" in with_key.refused("keys", "remove", first["kid"])
+    assert first["kid"] in with_key.json("audit", "tail")[-1]["detail"]
+
+
+def test_each_algorithm_is_rotated_by_its_name(with_key: CommandLine) -> None:
+    assert "has no signing key for PS256" in with_key.refused("keys", "rotate", "--alg", "PS256")
+    assert with_key.run("keys", "rotate", "--alg", "RS256").code == 2
 
 
 def test_no_command_prints_a_private_key(with_key: CommandLine) -> None:
