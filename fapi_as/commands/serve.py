@@ -30,7 +30,7 @@ def serve(*, workers: int | None, config: Path) -> None:
         settings = load(config, os.environ)  # first: what it refuses need not wait for the rest
         from fapi_as import bootstrap
         from fapi_as.adapters import logs
-        from fapi_as.adapters.serving.plan import ServePlan
+        from fapi_as.adapters.serving.plan import Address, ServePlan
         from fapi_as.adapters.serving.supervisor import supervise
 
         logs.configure(settings.logging.level, settings.logging.format)
@@ -39,11 +39,15 @@ def serve(*, workers: int | None, config: Path) -> None:
     plan = ServePlan(
         application="fapi_as.bootstrap:worker",
         argument=settings.model_dump_json(),
-        host=server.host,
-        port=server.port,
-        certfile=str(server.certificate_file),
-        keyfile=str(server.private_key_file),
-        addresses=(server.issuer, server.issuer + _METADATA),
+        addresses=(
+            Address(
+                host=server.host,
+                port=server.port,
+                certfile=str(server.certificate_file),
+                keyfile=str(server.private_key_file),
+            ),
+        ),
+        told=(server.issuer, server.issuer + _METADATA),
     )
     raise SystemExit(supervise(plan, workers or server.workers))
 

@@ -154,22 +154,21 @@ def supervised(
     port: int = 0,
     certfile: str | None = None,
     keyfile: str | None = None,
+    mutual_tls: bool = False,
     graceful_seconds: float = 15.0,
 ) -> list[str]:
-    """The command that serves one application under our supervisor, as `fapi-as serve` does."""
-    members = {
-        "application": application,
-        "argument": argument,
-        "host": host,
-        "port": port,
-        "certfile": certfile,
-        "keyfile": keyfile,
-        "graceful_seconds": graceful_seconds,
-    }
+    """The command that serves one application under our supervisor, as `fapi-as serve` does.
+
+    With `mutual_tls` also on a second free port, where peers are asked for certificates.
+    """
+    address = {"host": host, "port": port, "certfile": certfile, "keyfile": keyfile}
+    asking = [{**address, "port": 0, "client_certificates": True}] if mutual_tls else []
+    members = {"application": application, "argument": argument, "graceful_seconds": graceful_seconds}
     code = (
-        "import sys; from fapi_as.adapters.serving.plan import ServePlan; "
+        "import sys; from fapi_as.adapters.serving.plan import Address, ServePlan; "
         "from fapi_as.adapters.serving.supervisor import supervise; "
-        f"sys.exit(supervise(ServePlan(**{members!r}), {workers}))"
+        f"addresses = tuple(Address(**members) for members in {[address, *asking]!r}); "
+        f"sys.exit(supervise(ServePlan(addresses=addresses, **{members!r}), {workers}))"
     )
     return [sys.executable, "-c", code]
 

@@ -2,7 +2,7 @@
 
 Hypercorn's own supervision shares one listening socket, loses requests on SIGTERM and ends with exit code 0 when a
 worker is killed. Here each worker has its own SO_REUSEPORT socket, so that the kernel spreads the connections, and the
-supervisor only holds the port.
+supervisor only holds the ports.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FrameType
 from typing import Final, cast
 
-from fapi_as.adapters.serving.plan import ServePlan
+from fapi_as.adapters.serving.plan import Address, ServePlan
 from rs_kit.adapters.listener.sockets import bind
 
 _STABLE_SECONDS: Final = 5.0  # a worker that lived so long did not fail because of its start
@@ -53,27 +53,30 @@ def supervise(plan: ServePlan, workers: int) -> int:
     The addresses are printed once every worker accepts connections. A second SIGINT ends everything at once.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold keys in clear (LOG-14)
-    try:
-        sockets = _hold_port(plan)
-    except OSError as error:
-        sys.stderr.write(f"cannot listen on {plan.host} port {plan.port}: {error.strerror or error}\n")
-        return _FAILED
     with contextlib.ExitStack() as held:
-        for bound in sockets:
-            held.enter_context(bound)
+        ports: list[int] = []
+        for address in plan.addresses:
+            try:
+                sockets = _hold_port(address)
+            except OSError as error:
+                sys.stderr.write(f"cannot listen on {address.host} port {address.port}: {error.strerror or error}\n")
+                return _FAILED
+            for bound in sockets:
+                held.enter_context(bound)
+            ports.append(sockets[0].getsockname()[1])
         selector = held.enter_context(selectors.DefaultSelector())
-        supervisor = Supervisor(replace(plan, port=sockets[0].getsockname()[1]), workers, selector)
+        supervisor = Supervisor(plan.on(ports), workers, selector)
         held.enter_context(supervisor.signals())
         return supervisor.run()
 
 
-def _hold_port(plan: ServePlan) -> list[socket.socket]:
+def _hold_port(address: Address) -> list[socket.socket]:
     # SO_REUSEPORT would let a second server share the port of the first in silence: without it, the port must be free
-    if plan.port:
-        for bound in bind(plan.host, plan.port):
+    if address.port:
+        for bound in bind(address.host, address.port):
             bound.close()
     # bound and not listening: the port stays ours while workers come and go
-    return bind(plan.host, plan.port, reuse_port=True)
+    return bind(address.host, address.port, reuse_port=True)
 
 
 class Supervisor:
@@ -150,8 +153,8 @@ class Supervisor:
     def _announce(self) -> None:
         if not self._announced and sum(worker.ready for worker in self._workers) == self._wanted:
             self._announced = True
-            for address in self._plan.told(self._plan.port):
-                sys.stdout.write(f"serving {address}\n")
+            for url in self._plan.told or [address.url for address in self._plan.addresses]:
+                sys.stdout.write(f"serving {url}\n")
             sys.stdout.flush()
 
     def _replace(self, worker: Worker) -> None:

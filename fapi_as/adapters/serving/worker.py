@@ -1,4 +1,4 @@
-"""One worker process: it builds the application, listens on its own SO_REUSEPORT socket and drains when told to.
+"""One worker process: it builds the application, listens on its own SO_REUSEPORT sockets and drains when told to.
 
 It talks with its supervisor over one socket: the plan comes in, "ready" goes out, and the end of the stream means
 stop, so that a worker never outlives its supervisor.
@@ -65,18 +65,22 @@ async def _serve(application: Application, plan: ServePlan, control: socket.sock
     loop.add_signal_handler(signal.SIGTERM, shutdown.set)
     control.settimeout(0)
     loop.add_reader(control, _stop_at_end, control, shutdown)
-    config = ListenerConfig(
-        host=plan.host,
-        port=plan.port,
-        certfile=plan.certfile,
-        keyfile=plan.keyfile,
-        reuse_port=True,
-        body_bytes=plan.body_bytes,
-        body_seconds=_BODY_SECONDS,
-        graceful_seconds=plan.graceful_seconds,
-    )
+    configs = [
+        ListenerConfig(
+            host=address.host,
+            port=address.port,
+            certfile=address.certfile,
+            keyfile=address.keyfile,
+            client_certificates=address.client_certificates,
+            reuse_port=True,
+            body_bytes=plan.body_bytes,
+            body_seconds=_BODY_SECONDS,
+            graceful_seconds=plan.graceful_seconds,
+        )
+        for address in plan.addresses
+    ]
     try:
-        await serve(application, config, shutdown, ready=lambda _: control.sendall(READY))
+        await serve(application, configs, shutdown, ready=lambda *_: control.sendall(READY))
     finally:
         loop.remove_reader(control)
 

@@ -28,16 +28,12 @@ from hypercorn.utils import parse_socket_addr
 from rs_kit.adapters.listener.strict_http1 import Limits, Phase, StrictHttp1
 from rs_kit.adapters.listener.tls import PeerTls
 from rs_kit.adapters.listener.tls_transport import PEER_TLS
+from rs_kit.adapters.peer_certificate import MUTUAL_TLS, PEER_CERTIFICATE, PEER_CHAIN
 
 if sys.version_info >= (3, 12):
     from typing import override
 else:
     from typing_extensions import override
-
-# in scope["state"]: DER, present only when the handshake proved its key; what else the peer sent; that it was asked
-PEER_CERTIFICATE: Final = "peer_certificate"
-PEER_CHAIN: Final = "peer_chain"
-MUTUAL_TLS: Final = "mutual_tls"
 
 _REQUEST_TIMEOUT: Final = 408
 _LINGER_SECONDS: Final = 1.0
