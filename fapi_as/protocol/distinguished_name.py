@@ -1,9 +1,9 @@
 """Distinguished names: the text of RFC 4514 and the subject of a certificate, as one form that is compared (MTLS-5).
 
 Two names are equal when they have the same RDNs in the same order. An RDN is a set of types and values, and a value is
-equal by caseIgnoreMatch (RFC 4517 §4.2.11, RFC 4518), whichever string type carries it. Of a type that is not known here,
-and of a value that is no text, the octets are compared. Whatever a reader could take for something else is no name at
-all: control characters, formatting characters, and what UTF-8 cannot say (attack MTL-10).
+equal by caseIgnoreMatch (RFC 4517 §4.2.11, RFC 4518), whichever string type carries it. Of a type that is not known
+here, and of a value that is no text, the octets are compared. Whatever a reader could take for something else is no
+name at all: control characters, formatting characters, and what UTF-8 cannot say (attack MTL-10).
 """
 
 from __future__ import annotations
