@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from fapi_as.agent.agent import Agent
 from fapi_as.agent.auth import AgentAuth
+from fapi_as.agent.certificate import ClientCertificate
 from fapi_as.agent.errors import (
     AgentError,
     AnswerRejected,
     AuthorizationDenied,
     BrowserNeeded,
+    CertificateNotShown,
     InsecureAddress,
     IssuerNotAllowed,
     MetadataRejected,
@@ -24,7 +26,7 @@ from fapi_as.agent.errors import (
 from fapi_as.agent.httpx_auth import for_httpx
 from fapi_as.agent.mcp_provider import McpProviderAuth
 from fapi_as.agent.ports import TokenStore
-from fapi_as.agent.settings import AgentSettings, GrantType, Identity
+from fapi_as.agent.settings import AgentSettings, AuthMethod, GrantType, Identity
 from fapi_as.agent.tls import trust
 from fapi_as.agent.token_store import MemoryTokenStore
 from fapi_as.agent.tokens import TokenSet
@@ -35,8 +37,11 @@ __all__ = [
     "AgentError",
     "AgentSettings",
     "AnswerRejected",
+    "AuthMethod",
     "AuthorizationDenied",
     "BrowserNeeded",
+    "CertificateNotShown",
+    "ClientCertificate",
     "GrantType",
     "Identity",
     "InsecureAddress",

@@ -12,7 +12,8 @@ from fapi_as.agent.challenge import Challenge, askable
 from fapi_as.agent.discovery import ResourceMetadata, ServerMetadata, authorization_server, protected_resource
 from fapi_as.agent.errors import AuthorizationDenied, IssuerNotAllowed, NonceLoop, ServerRefused
 from fapi_as.agent.exchange import Nonces
-from fapi_as.agent.ports import Clock, Entropy
+from fapi_as.agent.issuer_keys import IssuerKeys
+from fapi_as.agent.ports import Certificate, Clock, Entropy
 from fapi_as.agent.prompts import Prompts
 from fapi_as.agent.settings import AgentSettings, GrantType, Identity
 from fapi_as.agent.steps import Answer, Call, CallSteps, Exchange, Need, Reason, Renew
@@ -23,6 +24,7 @@ from rs_kit.protocol.jws import SigningKey
 
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
+_FORMER_CONNECTIONS: Final = 4  # that a renewed certificate may have left open, and that one call may meet
 _SCOPE_LIMIT: Final = 64  # of one token: a resource that always asks for one more comes to an end
 
 
@@ -38,6 +40,7 @@ class Agent:
         self._entropy = entropy
         self._resource = normalise(settings.resource)
         self._nonces = Nonces()
+        self._issuer_keys = IssuerKeys()
         self._proof_keys: dict[str, SigningKey] = {}
         self._tokens: TokenSet | None = None
         self._not_granted: frozenset[str] = frozenset()
@@ -57,9 +60,19 @@ class Agent:
         """Take tokens from an earlier life, if this agent could have got them (MCP CL7: never at another issuer)."""
         if tokens is None or tokens.resource != self._settings.resource:
             return
-        if any((i.issuer, i.client_id) == (tokens.issuer, tokens.client_id) for i in self._settings.identities):
-            self._tokens = tokens
-            self._proof_keys.setdefault(tokens.issuer, tokens.proof_key)
+        for identity in self._settings.identities:
+            if _could_have_got(identity, tokens):
+                self._tokens = tokens
+                if tokens.proof_key is not None:
+                    self._proof_keys.setdefault(tokens.issuer, tokens.proof_key)
+
+    def is_stale(self, tokens: TokenSet) -> bool:
+        """Whether a call with these would be refused: they end, or are bound to a certificate that was renewed."""
+        certificate = self._identity_of(tokens).certificate
+        renewed = tokens.certificate is not None and (
+            certificate is None or tokens.certificate != certificate.thumbprint()
+        )
+        return renewed or tokens.is_stale(self._clock.now())
 
     def call(self, method: str, url: str) -> CallSteps:
         """Carry one request of the caller: sign it, renew what is refused, and repeat it once for each reason.
@@ -72,7 +85,7 @@ class Agent:
         if not self._is_resource(url):
             yield Call(authorization=None, proof=None)
             return
-        if self._tokens is not None and self._tokens.is_stale(self._clock.now()):
+        if self._tokens is not None and self.is_stale(self._tokens):
             yield Renew(need=Need(reason=Reason.STALE, used=self._tokens))
         tried: set[Reason] = set()
         while True:
@@ -124,13 +137,23 @@ class Agent:
 
     def _signed(self, method: str, url: str, tokens: TokenSet | None) -> Generator[Call | Renew, Answer | None, Answer]:
         """The caller's request with a fresh proof, and once more when the resource wants a nonce (RFC 9449 §9)."""
-        answer = yield from self._called(method, url, tokens)
+        answer = yield from self._on_a_connection(method, url, tokens)
         if not self._demands_nonce(url, answer):
             return answer
-        answer = yield from self._called(method, url, tokens)
+        answer = yield from self._on_a_connection(method, url, tokens)
         if self._demands_nonce(url, answer):
             raise NonceLoop("the resource asks for another DPoP nonce each time")
         return answer
+
+    def _on_a_connection(
+        self, method: str, url: str, tokens: TokenSet | None
+    ) -> Generator[Call | Renew, Answer | None, Answer]:
+        """Again when it was refused on a connection that shows a certificate from before its renewal."""
+        for _ in range(_FORMER_CONNECTIONS):
+            answer = yield from self._called(method, url, tokens)
+            if not (answer.former_certificate and answer.status == _UNAUTHORIZED):
+                return answer
+        return (yield from self._called(method, url, tokens))
 
     def _called(self, method: str, url: str, tokens: TokenSet | None) -> Generator[Call | Renew, Answer | None, Answer]:
         answer = yield self._dressed(method, url, tokens)
@@ -139,19 +162,27 @@ class Agent:
         return answer
 
     def _dressed(self, method: str, url: str, tokens: TokenSet | None) -> Call:
+        certificate = self._certificate(tokens)
         if tokens is None:
-            return Call(authorization=None, proof=None)
-        access_token = tokens.access_token.reveal()
-        proof = make_proof(
-            tokens.proof_key,
-            method=method,
-            url=url,
-            jti=self._entropy.identifier(),
-            issued_at=self._clock.now(),
-            nonce=self._nonces.of(url),
-            access_token=access_token,
-        )
-        return Call(authorization=f"DPoP {access_token}", proof=proof)
+            return Call(authorization=None, proof=None, certificate=certificate)
+        proof = None
+        if tokens.proof_key is not None:
+            proof = make_proof(
+                tokens.proof_key,
+                method=method,
+                url=url,
+                jti=self._entropy.identifier(),
+                issued_at=self._clock.now(),
+                nonce=self._nonces.of(url),
+                access_token=tokens.access_token.reveal(),
+            )
+        return Call(authorization=tokens.authorization, proof=proof, certificate=certificate)
+
+    def _certificate(self, tokens: TokenSet | None) -> Certificate | None:
+        """What the connection of a call has to show; before there are tokens, what all that could come need."""
+        identities = self._settings.identities if tokens is None else (self._identity_of(tokens),)
+        bound = all(identity.tls_client_certificate_bound_access_tokens for identity in identities)
+        return identities[0].certificate if bound else None
 
     def _demands_nonce(self, url: str, answer: Answer) -> bool:
         learnt = self._nonces.learn(url, answer)
@@ -204,7 +235,7 @@ class Agent:
         channel = yield from self._channel(self._identity_of(used))
         refresh_token = used.refresh_token.reveal() if used.refresh_token is not None else ""
         try:
-            granted = yield from by_refresh_token(channel, used.resource, used.scope, refresh_token)
+            granted = yield from by_refresh_token(channel, used, refresh_token)
         except ServerRefused as refused:
             if refused.error != "invalid_grant":
                 raise
@@ -235,12 +266,15 @@ class Agent:
 
     def _channel(self, identity: Identity) -> Exchange[BackChannel]:
         server: ServerMetadata = yield from authorization_server(identity, self._settings.grant_type)
-        if identity.issuer not in self._proof_keys:  # DPOP-CL-3: one key per issuer, none before it is needed
+        if (
+            identity.proves_key and identity.issuer not in self._proof_keys
+        ):  # DPOP-CL-3: one key per issuer, none before it is needed
             self._proof_keys[identity.issuer] = self._entropy.proof_key()
         return BackChannel(
             identity=identity,
             server=server,
-            proof_key=self._proof_keys[identity.issuer],
+            proof_key=self._proof_keys[identity.issuer] if identity.proves_key else None,
+            issuer_keys=self._issuer_keys,
             nonces=self._nonces,
             clock=self._clock,
             entropy=self._entropy,
@@ -252,16 +286,28 @@ class Agent:
     def _take(self, channel: BackChannel, granted: Granted, *, earlier: TokenSet | None) -> None:
         kept = earlier.refresh_token if earlier is not None else None
         lifetime = granted.expires_in
+        identity = channel.identity
+        bound = identity.certificate if identity.tls_client_certificate_bound_access_tokens else None
         self._tokens = TokenSet(
             resource=self._settings.resource,
-            issuer=channel.identity.issuer,
-            client_id=channel.identity.client_id,
+            issuer=identity.issuer,
+            client_id=identity.client_id,
             access_token=granted.access_token,
             refresh_token=granted.refresh_token or kept,  # RFC 6749 §6: no new one means that the old one lives on
             scope=granted.scope,
             expires_at=self._clock.now() + lifetime if lifetime is not None else None,
             proof_key=channel.proof_key,
+            certificate=bound.thumbprint() if bound is not None else None,
+            subject=granted.subject,
         )
+
+
+def _could_have_got(identity: Identity, tokens: TokenSet) -> bool:
+    """Whether these are tokens of this registration, bound to what it binds tokens to today."""
+    return (identity.issuer, identity.client_id) == (tokens.issuer, tokens.client_id) and (
+        identity.proves_key == (tokens.proof_key is not None)
+        and identity.tls_client_certificate_bound_access_tokens == (tokens.certificate is not None)
+    )
 
 
 def _missing(challenge: Challenge | None, used: TokenSet) -> frozenset[str]:

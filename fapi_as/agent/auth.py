@@ -97,7 +97,7 @@ class AgentAuth(httpx2.Auth):
         """
         await self._restore()
         used = self._agent.tokens
-        if used is not None and used.is_stale(SystemClock().now()):
+        if used is not None and self._agent.is_stale(used):
             await self._renew(Need(reason=Reason.STALE, used=used))
         return self._agent.tokens
 
@@ -128,11 +128,14 @@ class AgentAuth(httpx2.Auth):
                     await self._renew(step.need)
                     step = next(steps)
                 else:
-                    response = yield dressed(request, step)
+                    response = yield dressed(request, step, self._agent.tokens)
                     if step.authorization is not None and response.request is not request:
                         raise RedirectRefused("the resource redirected a call, and the HTTP client followed with it")
-                    step = steps.send(answer_of(response))
-                    await drained(response, self._timeout)  # there is a next step: this answer is not the caller's
+                    answer = answer_of(response, certificate=step.certificate)
+                    step = steps.send(answer)
+                    await drained(
+                        response, self._timeout, hang_up=answer.former_certificate
+                    )  # there is a next step: this answer is not the caller's
         except StopIteration:
             return
 
@@ -177,7 +180,7 @@ class AgentAuth(httpx2.Auth):
         self._agent.restore(stored)
         if self._agent.tokens is not stored:
             return need  # of another agent, which may not have the same rights
-        return still_needed(need, stored, SystemClock().now())
+        return still_needed(need, stored, stale=self._agent.is_stale(stored))
 
     async def _run(self, exchange: Exchange[None]) -> None:
         try:

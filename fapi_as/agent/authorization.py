@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -19,12 +19,16 @@ from fapi_as.agent.errors import (
     TokenRejected,
 )
 from fapi_as.agent.exchange import json_object, plain, refusal, visit
+from fapi_as.agent.id_token import Expected, subject_of
+from fapi_as.agent.signed_messages import request_object, response_values
 from fapi_as.agent.steps import Exchange
-from fapi_as.agent.tokens import Granted, granted
+from fapi_as.agent.tokens import Granted, TokenSet, granted, token_type
 from rs_kit.protocol import base64url
+from rs_kit.protocol.strict_json import InvalidJson, parse_object
 
 _CREATED: Final = 201  # RFC 9126 §2.2
 _OK: Final = 200
+_OPENID: Final = "openid"
 _RESPONSE_LIMIT: Final = 8192
 _FIELD_LIMIT: Final = 32
 _REQUEST_URI: Final = re.compile(r"[!#-\[\]-~]{1,512}\Z")  # RFC 9126 §2.2 leaves its form to the server
@@ -58,6 +62,7 @@ def by_code(channel: BackChannel, wanted: Asked, before_visit: Callable[[], None
     """
     redirect_uri = channel.identity.redirect_uri or ""  # AgentSettings made sure that there is one
     verifier, state = channel.entropy.secret(), channel.entropy.secret()
+    nonce = channel.entropy.secret() if _OPENID in wanted.scope else None  # 43 characters (FAPI2-CL-15)
     asked = {
         "response_type": "code",
         "redirect_uri": redirect_uri,
@@ -65,17 +70,25 @@ def by_code(channel: BackChannel, wanted: Asked, before_visit: Callable[[], None
         "code_challenge": base64url.encode(hashlib.sha256(verifier.encode("ascii")).digest()),
         "code_challenge_method": "S256",
         "resource": wanted.resource,  # RES-5: the same in every request
-        "dpop_jkt": channel.proof_key.thumbprint,
         **_scoped(wanted.scope),
     }
-    if wanted.acr_values is not None:
-        asked["acr_values"] = wanted.acr_values
-    if wanted.max_age is not None:
-        asked["max_age"] = wanted.max_age
+    signed_alg = channel.identity.authorization_signed_response_alg
+    perhaps = {
+        "dpop_jkt": channel.proof_key.thumbprint if channel.proof_key is not None else None,
+        "response_mode": "jwt" if signed_alg is not None else None,
+        "nonce": nonce,
+        "acr_values": wanted.acr_values,
+        "max_age": wanted.max_age,
+    }
+    asked |= {name: value for name, value in perhaps.items() if value is not None}
     request_uri = yield from _push(channel, asked)
     before_visit()
     callback = yield from visit(_authorization_url(channel, request_uri), state)
-    code = checked_response(callback.url, redirect_uri=redirect_uri, state=state, issuer=channel.server.issuer)
+    if signed_alg is None:
+        code = checked_response(callback.url, redirect_uri=redirect_uri, state=state, issuer=channel.server.issuer)
+    else:
+        values = yield from response_values(channel, _parameters(callback.url, redirect_uri), signed_alg)
+        code = _code_in(values, state=state, issuer=channel.server.issuer)
     redemption = {
         "grant_type": "authorization_code",
         "code": code,
@@ -83,28 +96,33 @@ def by_code(channel: BackChannel, wanted: Asked, before_visit: Callable[[], None
         "code_verifier": verifier,
         "resource": wanted.resource,
     }
-    return (yield from _tokens(channel, redemption, wanted.scope))
+    got = yield from _tokens(channel, redemption, wanted.scope)
+    if nonce is None or (_OPENID not in got.scope and got.id_token is None):
+        return got
+    expected = Expected(nonce=nonce, max_age=wanted.max_age, acr_values=wanted.acr_values)
+    return replace(got, subject=(yield from subject_of(channel, got, expected)))
 
 
-def by_refresh_token(
-    channel: BackChannel, resource: str, scope: tuple[str, ...], refresh_token: str
-) -> Exchange[Granted]:
+def by_refresh_token(channel: BackChannel, used: TokenSet, refresh_token: str) -> Exchange[Granted]:
     """Get a new access token for what was granted before (RFC 6749 §6).
 
     Raises:
         ServerRefused: `invalid_grant` says that the refresh token is dead.
         TokenRejected: the tokens must not be used, or are for more than what was granted before.
     """
+    scope = used.scope
     asked = {
         "grant_type": "refresh_token",
         "refresh_token": refresh_token,
-        "resource": resource,
+        "resource": used.resource,
         **_scoped(scope),
     }
     renewed = yield from _tokens(channel, asked, scope)
     if scope and not set(renewed.scope) <= set(scope):  # RFC 6749 §6: nobody allowed that
         raise TokenRejected("the renewed token is for more than what was granted before; it was thrown away")
-    return renewed
+    if renewed.id_token is None or used.subject is None:  # a refresh may bring one (OIDC Core §12.2)
+        return replace(renewed, subject=used.subject)
+    return replace(renewed, subject=(yield from subject_of(channel, renewed, Expected(subject=used.subject))))
 
 
 def by_client_credentials(channel: BackChannel, resource: str, scope: tuple[str, ...]) -> Exchange[Granted]:
@@ -127,7 +145,10 @@ def checked_response(url: str, *, redirect_uri: str, state: str, issuer: str) ->
         ResponseRejected: another address, a parameter twice, or a wrong or missing `iss`, `state` or `code`.
         AuthorizationDenied: a right response that carries an error.
     """
-    values = _parameters(url, redirect_uri)
+    return _code_in(_parameters(url, redirect_uri), state=state, issuer=issuer)
+
+
+def _code_in(values: Mapping[str, str], *, state: str, issuer: str) -> str:
     if values.get("iss") != issuer:  # ISS-3: simple string comparison, after form decoding
         raise ResponseRejected("the authorization response does not come from the issuer that was asked")
     if not hmac.compare_digest(values.get("state", "").encode(), state.encode()):
@@ -145,13 +166,25 @@ def checked_response(url: str, *, redirect_uri: str, state: str, issuer: str) ->
 def is_of_this_request(url: str, state: str) -> bool:
     """Whether somebody who knows our request sent the browser here; anybody can send one to an address of this machine.
 
-    It is no judgement of the response, which `checked_response` makes.
+    It is no judgement of the response, which `checked_response` makes; of a signed one nothing else is looked at.
     """
     try:
         pairs = parse_qsl(urlsplit(url).query, max_num_fields=_FIELD_LIMIT)
     except ValueError:
         return False
-    return any(name == "state" and hmac.compare_digest(value.encode(), state.encode()) for name, value in pairs)
+    named = [value for name, value in pairs if name == "state"]
+    named += [_unverified_state(value) for name, value in pairs if name == "response"]
+    return any(hmac.compare_digest(value.encode(), state.encode()) for value in named)
+
+
+def _unverified_state(response: str) -> str:
+    """What a signed response says as its `state`, signed by whomever."""
+    try:
+        _, _, rest = response.partition(".")
+        value = parse_object(base64url.decode(rest.partition(".")[0].encode("ascii"))).get("state")
+    except (InvalidJson, ValueError):
+        return ""
+    return value if isinstance(value, str) else ""
 
 
 def _parameters(url: str, redirect_uri: str) -> dict[str, str]:
@@ -176,7 +209,12 @@ def _push(channel: BackChannel, parameters: Mapping[str, str]) -> Exchange[str]:
     if url is None:
         raise MetadataRejected("the authorization server takes no pushed requests")
     what = "pushed authorization request endpoint"
-    answer = yield from channel.post(url, parameters, what)
+    signing = channel.identity.request_object_signing_alg
+    if signing is not None and channel.identity.key is not None:  # MSG-REQ-15: nothing is left outside
+        pushed: Mapping[str, str] = {"request": request_object(channel, channel.identity.key, parameters)}
+    else:
+        pushed = parameters
+    answer = yield from channel.post(url, pushed, what)
     if answer.status != _CREATED:
         raise refusal(answer, what, parameters, now=channel.clock.now())
     document = json_object(answer, what)
@@ -202,7 +240,7 @@ def _tokens(channel: BackChannel, parameters: Mapping[str, str], scope: tuple[st
     answer = yield from channel.post(channel.server.token_endpoint, parameters, what)
     if answer.status != _OK:
         raise refusal(answer, what, parameters, now=channel.clock.now())
-    return granted(json_object(answer, what), asked=scope)
+    return granted(json_object(answer, what), asked=scope, wanted=token_type(channel.proof_key))
 
 
 def _scoped(scope: tuple[str, ...]) -> dict[str, str]:

@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 from fapi_as.agent.discovery import ServerMetadata
 from fapi_as.agent.errors import AnswerRejected, NonceLoop
 from fapi_as.agent.exchange import Nonces, json_object, send
+from fapi_as.agent.issuer_keys import IssuerKeys
 from fapi_as.agent.ports import Clock, Entropy
-from fapi_as.agent.settings import Identity
+from fapi_as.agent.settings import AuthMethod, Identity
 from fapi_as.agent.steps import Answer, Exchange, Request
 from rs_kit.protocol import jws
 from rs_kit.protocol.dpop import make_proof
@@ -24,11 +25,15 @@ _DEMANDS_NONCE: Final = (400, 401)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackChannel:
-    """One identity, one proof key, and the server at which both are used (DPOP-CL-3: one key per server)."""
+    """One identity, one proof key, and the server at which both are used (DPOP-CL-3: one key per server).
+
+    There is no proof key where tokens are bound to the certificate alone.
+    """
 
     identity: Identity
     server: ServerMetadata
-    proof_key: SigningKey
+    proof_key: SigningKey | None
+    issuer_keys: IssuerKeys
     nonces: Nonces
     clock: Clock
     entropy: Entropy
@@ -49,30 +54,42 @@ class BackChannel:
         return answer
 
     def _post_once(self, url: str, parameters: Mapping[str, str], what: str) -> Exchange[Answer]:
-        form = {
-            **parameters,
-            "client_id": self.identity.client_id,
-            "client_assertion_type": _ASSERTION_TYPE,
-            "client_assertion": self._assertion(),
-        }
-        proof = make_proof(
-            self.proof_key,
-            method="POST",
+        form = {**parameters, "client_id": self.identity.client_id, **self._authentication()}
+        headers = [
+            ("accept", "application/json"),
+            ("accept-encoding", "identity"),  # nothing that grows while it is unpacked
+            ("content-type", "application/x-www-form-urlencoded"),
+        ]
+        if self.proof_key is not None:
+            headers.append(("dpop", self._proof(self.proof_key, "POST", url)))
+        request = self.request("POST", url, headers, urlencode(form).encode("ascii"))
+        return (yield from send(request, what))
+
+    def request(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes = b"") -> Request:
+        """A request that shows the certificate, where this identity has one."""
+        certificate = self.identity.certificate
+        if certificate is not None:
+            # a connection for itself: one that was kept may show a certificate that was renewed since
+            headers = [*headers, ("connection", "close")]
+        return Request(method=method, url=url, headers=tuple(headers), body=body, certificate=certificate)
+
+    def _proof(self, proof_key: SigningKey, method: str, url: str) -> str:
+        return make_proof(
+            proof_key,
+            method=method,
             url=url,
             jti=self.entropy.identifier(),
             issued_at=self.clock.now(),
             nonce=self.nonces.of(url),
         )
-        headers = (
-            ("accept", "application/json"),
-            ("accept-encoding", "identity"),  # nothing that grows while it is unpacked
-            ("content-type", "application/x-www-form-urlencoded"),
-            ("dpop", proof),
-        )
-        request = Request(method="POST", url=url, headers=headers, body=urlencode(form).encode("ascii"))
-        return (yield from send(request, what))
 
-    def _assertion(self) -> str:
+    def _authentication(self) -> Mapping[str, str]:
+        """RFC 7523 §2.2; a certificate needs the `client_id` alone (RFC 8705 §2)."""
+        if self.identity.token_endpoint_auth_method is not AuthMethod.PRIVATE_KEY_JWT or self.identity.key is None:
+            return {}
+        return {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": self._assertion(self.identity.key)}
+
+    def _assertion(self, key: SigningKey) -> str:
         """RFC 7523 §3, RFC 10070: new for every request, for the issuer and nobody else (FAPI2-CL-5)."""
         now = self.clock.now()
         claims = {
@@ -83,7 +100,7 @@ class BackChannel:
             "iat": now,
             "exp": now + _ASSERTION_SECONDS,
         }
-        return jws.sign(self.identity.key, claims, typ="client-authentication+jwt")
+        return jws.sign(key, claims, typ="client-authentication+jwt")
 
     def _demands_nonce(self, url: str, answer: Answer, what: str) -> bool:
         learnt = self.nonces.learn(url, answer)

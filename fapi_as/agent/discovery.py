@@ -37,6 +37,8 @@ class ServerMetadata:
     token_endpoint: str
     authorization_endpoint: str | None
     pushed_authorization_request_endpoint: str | None
+    userinfo_endpoint: str | None
+    jwks_uri: str | None
 
 
 def protected_resource(resource: str, challenge: Challenge | None) -> Exchange[ResourceMetadata]:
@@ -78,21 +80,51 @@ def authorization_server(identity: Identity, grant_type: GrantType) -> Exchange[
     document = yield from _first(_server_addresses(issuer), "authorization server metadata")
     if document.get("issuer") != issuer:  # RFC 8414 §3.3, code point by code point (MD-4)
         raise MetadataRejected("the metadata was issued for another issuer")
-    _require(document, "token_endpoint_auth_methods_supported", "private_key_jwt")
     code_flow = grant_type is GrantType.AUTHORIZATION_CODE
-    if code_flow:
-        _require(document, "code_challenge_methods_supported", "S256")  # MCP CL8
-        if document.get("authorization_response_iss_parameter_supported") is not True:
-            # RFC 9207: without iss there is no defence against mix-up, so no such server is used
-            raise MetadataRejected("the authorization server does not put iss into its responses")
+    _check_abilities(document, identity, code_flow=code_flow)
+    endpoints = _with_aliases(document, identity)
     return ServerMetadata(
         issuer=issuer,
-        token_endpoint=_home_endpoint(document, "token_endpoint", identity),
+        token_endpoint=_home_endpoint(endpoints, "token_endpoint", identity),
         authorization_endpoint=_endpoint(document, "authorization_endpoint") if code_flow else None,
         pushed_authorization_request_endpoint=(
-            _home_endpoint(document, "pushed_authorization_request_endpoint", identity) if code_flow else None
+            _home_endpoint(endpoints, "pushed_authorization_request_endpoint", identity) if code_flow else None
         ),
+        userinfo_endpoint=_optional(endpoints, "userinfo_endpoint", identity),
+        jwks_uri=_optional(document, "jwks_uri", identity),
     )
+
+
+def _check_abilities(document: Mapping[str, object], identity: Identity, *, code_flow: bool) -> None:
+    """That the server can do what this registration is for; without it, a request would only be refused later."""
+    _require(document, "token_endpoint_auth_methods_supported", identity.token_endpoint_auth_method.value)
+    if (
+        identity.tls_client_certificate_bound_access_tokens
+        and document.get("tls_client_certificate_bound_access_tokens") is not True
+    ):
+        # RFC 8705 §3.3: the token would be anybody's
+        raise MetadataRejected("the authorization server does not bind tokens to certificates")
+    if not code_flow:
+        return
+    _require(document, "code_challenge_methods_supported", "S256")  # MCP CL8
+    if document.get("authorization_response_iss_parameter_supported") is not True:
+        # RFC 9207: without iss there is no defence against mix-up, so no such server is used
+        raise MetadataRejected("the authorization server does not put iss into its responses")
+    if identity.request_object_signing_alg is not None:
+        _require(document, "request_object_signing_alg_values_supported", identity.request_object_signing_alg)
+    elif document.get("require_signed_request_object") is True:
+        raise MetadataRejected("the authorization server takes signed requests only, and this agent signs none")
+    if identity.authorization_signed_response_alg is not None:
+        _require(document, "response_modes_supported", "jwt")
+        _require(document, "authorization_signing_alg_values_supported", identity.authorization_signed_response_alg)
+
+
+def _with_aliases(document: Mapping[str, object], identity: Identity) -> Mapping[str, object]:
+    """The endpoints for a client that shows a certificate, where the server has others for it (RFC 8705 §5)."""
+    aliases = document.get("mtls_endpoint_aliases", {})
+    if not isinstance(aliases, Mapping):
+        raise MetadataRejected("mtls_endpoint_aliases is no object")
+    return {**document, **aliases} if identity.certificate is not None else document  # FAPI2-CL-7
 
 
 def _server_addresses(issuer: str) -> tuple[str, ...]:
@@ -139,13 +171,21 @@ def _endpoint(document: Mapping[str, object], member: str) -> str:
     return url
 
 
+def _optional(document: Mapping[str, object], member: str, identity: Identity) -> str | None:
+    return _home_endpoint(document, member, identity) if member in document else None
+
+
 def _home_endpoint(document: Mapping[str, object], member: str, identity: Identity) -> str:
-    """An endpoint that gets our assertion, and perhaps a code or a refresh token.
+    """An endpoint that gets our assertion, and perhaps a code or a token, or from which we take keys.
 
     An assertion is for the issuer, wherever it is sent. Whoever can change a metadata document once could have it
     delivered to a place of their own, fresh and unused (the "audience injection" of FAPI 2.0 §6, turned round).
     """
     url = _endpoint(document, member)
-    if origin(url) not in {origin(identity.issuer), *map(origin, identity.endpoint_origins)}:
-        raise MetadataRejected(f"the {member} is on another server than the issuer, and this agent was not told so")
-    return url
+    if origin(url) in {origin(identity.issuer), *map(origin, identity.endpoint_origins)}:
+        return url
+    aliases = document.get("mtls_endpoint_aliases")
+    aliased = identity.certificate is not None and isinstance(aliases, Mapping) and aliases.get(member) == url
+    if aliased and urlsplit(url).hostname == urlsplit(identity.issuer).hostname:
+        return url  # another port of the same host, which has to have its certificate as well
+    raise MetadataRejected(f"the {member} is on another server than the issuer, and this agent was not told so")

@@ -63,6 +63,10 @@ class TokenRejected(AgentError):
     """A token answer that must not be used, for example a token that is not bound to our key."""
 
 
+class CertificateNotShown(AgentError):
+    """A connection would not show the certificate that the request needs; the request was not sent."""
+
+
 class ServerRefused(AgentError):
     """The authorization server refused a request of ours; `correlation_id` is for its operator's `explain`.
 

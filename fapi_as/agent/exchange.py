@@ -14,6 +14,7 @@ from rs_kit.protocol import strict_json
 from rs_kit.protocol.strict_json import InvalidJson
 
 _REDIRECTS: Final = range(300, 400)
+_JSON: Final = frozenset({"application/json"})
 _NONCE: Final = re.compile(r"[!#-\[\]-~]{1,1024}\Z")  # RFC 9449 §8.1: NQCHAR
 _ORIGIN_LIMIT: Final = 64
 _TEXT_LIMIT: Final = 200
@@ -55,14 +56,14 @@ def visit(url: str, state: str) -> Exchange[Callback]:
     return callback
 
 
-def json_object(answer: Answer, what: str) -> dict[str, Any]:
+def json_object(answer: Answer, what: str, *, media_types: frozenset[str] = _JSON) -> dict[str, Any]:
     """The JSON object in an answer.
 
     Raises:
         AnswerRejected: another media type, not JSON, or not an object.
     """
     media_type = (answer.one("content-type") or "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if media_type not in media_types:
         raise AnswerRejected(f"the answer of the {what} is not application/json")
     try:
         return strict_json.parse_object(answer.body)

@@ -191,7 +191,7 @@ def _write(name: str, text: bytes, directory: int) -> None:
 
 
 def _text(tokens: TokenSet) -> bytes:
-    if not isinstance(tokens.proof_key, ProofKey):
+    if tokens.proof_key is not None and not isinstance(tokens.proof_key, ProofKey):
         raise StoreUnusable(
             "the proof key of this agent cannot leave where it lives, so its tokens are not written down"
         )
@@ -205,7 +205,9 @@ def _text(tokens: TokenSet) -> bytes:
         "refresh_token": refresh_token.reveal() if refresh_token is not None else None,
         "scope": list(tokens.scope),
         "expires_at": tokens.expires_at,
-        "proof_key": tokens.proof_key.pem(),
+        "proof_key": tokens.proof_key.pem() if tokens.proof_key is not None else None,
+        "certificate": tokens.certificate,
+        "subject": tokens.subject,
     }
     return json.dumps(document, indent=1).encode("ascii")
 
@@ -216,7 +218,9 @@ def _parsed(text: bytes) -> TokenSet | None:
         document = strict_json.parse_object(text) if len(text) <= _SIZE_LIMIT else {}
         if document.get("version") != _VERSION:
             return None
-        refresh_token = document["refresh_token"]
+        refresh_token, proof_key = document["refresh_token"], document["proof_key"]
+        if proof_key is None and document.get("certificate") is None:
+            return None  # a token that is bound to nothing was never written
         return TokenSet(
             resource=_string(document, "resource"),
             issuer=_string(document, "issuer"),
@@ -225,7 +229,9 @@ def _parsed(text: bytes) -> TokenSet | None:
             refresh_token=None if refresh_token is None else Secret(_string(document, "refresh_token")),
             scope=_strings(document["scope"]),
             expires_at=_moment(document["expires_at"]),
-            proof_key=ProofKey.from_pem(_string(document, "proof_key")),
+            proof_key=None if proof_key is None else ProofKey.from_pem(_string(document, "proof_key")),
+            certificate=_perhaps(document, "certificate"),
+            subject=_perhaps(document, "subject"),
         )
     except (InvalidJson, KeyError, ValueError):
         return None
@@ -236,6 +242,11 @@ def _string(document: Mapping[str, object], member: str) -> str:
     if not isinstance(value, str):
         raise ValueError(member)  # noqa: TRY004 - a file that is not ours, and no mistake of a caller
     return value
+
+
+def _perhaps(document: Mapping[str, object], member: str) -> str | None:
+    """What files of earlier versions did not have."""
+    return None if document.get(member) is None else _string(document, member)
 
 
 def _strings(value: object) -> tuple[str, ...]:

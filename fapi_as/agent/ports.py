@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -30,6 +31,27 @@ class Entropy(Protocol):
 
     def proof_key(self) -> SigningKey:
         """A fresh key for DPoP proofs; it may live in hardware."""
+        ...
+
+
+class Certificate(Protocol):
+    """The certificate of a client, which may be renewed at any time; `ClientCertificate` reads it from files."""
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What an HTTP client that shows it takes as `verify`."""
+        ...
+
+    def thumbprint(self) -> str:
+        """`x5t#S256` of what the next connection shows."""
+        ...
+
+    def is_shown_on(self, connection: object) -> bool:
+        """Whether a connection, as its `ssl.SSLObject`, was made with the context."""
+        ...
+
+    def was_renewed_since(self, connection: object) -> bool:
+        """Whether a connection shows what another certificate has replaced."""
         ...
 
 

@@ -8,13 +8,13 @@ from fapi_as.agent.steps import Need, Reason
 from fapi_as.agent.tokens import TokenSet
 
 
-def still_needed(need: Need, stored: TokenSet, now: int) -> Need | None:
+def still_needed(need: Need, stored: TokenSet, *, stale: bool) -> Need | None:
     """None when the stored tokens, which are others than this call used, will do; else what they leave to be done.
 
     So that a renewal is one process's work and the result everybody's; what the call was refused with is not renewed
     again, since its refresh token may be an older one.
     """
-    enough = not stored.is_stale(now)
+    enough = not stale
     if need.reason is Reason.SCOPE:
         demanded = need.challenge.scope if need.challenge is not None else ()
         enough = enough and frozenset(demanded) <= frozenset(stored.scope)

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final, TypeVar
 
 from fapi_as.agent.challenge import Challenge
+from fapi_as.agent.ports import Certificate
 from fapi_as.agent.tokens import TokenSet
 
 ANSWER_LIMIT: Final = 65_536  # bytes of one answer, P7; a driver need not read further than one more
@@ -20,21 +21,29 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request that is all ours: to a metadata document or to an authorization server; shows no secret of it."""
+    """A request that is all ours: to a metadata document or to an authorization server; shows no secret of it.
+
+    With a `certificate`, it leaves on a connection that shows it or not at all.
+    """
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
+    certificate: Certificate | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back: header names in lower case, in order, nothing merged."""
+    """What came back: header names in lower case, in order, nothing merged.
+
+    `former_certificate` says that the connection shows a certificate that was renewed in the meantime.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
+    former_certificate: bool = False
 
     def every(self, name: str) -> tuple[str, ...]:
         """All values of one header."""
@@ -88,10 +97,14 @@ class Need:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """Send the caller's own request with these headers, or without them; reply with the Answer (no body needed)."""
+    """Send the caller's own request with these headers, or without them; reply with the Answer (no body needed).
+
+    With a `certificate`, it leaves on a connection that shows it or not at all.
+    """
 
     authorization: str | None = field(repr=False)
     proof: str | None = field(repr=False)
+    certificate: Certificate | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

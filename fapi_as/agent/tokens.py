@@ -19,7 +19,10 @@ _STALE_SECONDS: Final = 10  # renewed this long before the end, so that no call 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSet:
-    """The tokens for one resource from one issuer, with the key that the access token is bound to."""
+    """The tokens for one resource from one issuer, with the key and the certificate that the access token is bound to.
+
+    `certificate` is its `x5t#S256`; `subject` whom an ID token named as the person, if there was one.
+    """
 
     resource: str
     issuer: str
@@ -28,7 +31,19 @@ class TokenSet:
     refresh_token: Secret | None
     scope: tuple[str, ...]
     expires_at: int | None
-    proof_key: SigningKey
+    proof_key: SigningKey | None
+    certificate: str | None = None
+    subject: str | None = None
+
+    @property
+    def token_type(self) -> str:
+        """Under which scheme the access token is presented (RFC 9449 §7.1, RFC 6750 §2.1)."""
+        return token_type(self.proof_key)
+
+    @property
+    def authorization(self) -> str:
+        """The field value that presents it."""
+        return f"{self.token_type} {self.access_token.reveal()}"
 
     def is_stale(self, now: int) -> bool:
         """Whether a call that starts now might meet an expired token."""
@@ -43,22 +58,31 @@ class Granted:
     refresh_token: Secret | None
     scope: tuple[str, ...]
     expires_in: int | None
+    id_token: Secret | None = None
+    subject: str | None = None
 
 
-def granted(document: Mapping[str, object], *, asked: tuple[str, ...]) -> Granted:
+def token_type(proof_key: SigningKey | None) -> str:
+    """The type of a token that is bound to a proof key, or only to a certificate (RFC 8705 §3)."""
+    return "Bearer" if proof_key is None else "DPoP"
+
+
+def granted(document: Mapping[str, object], *, asked: tuple[str, ...], wanted: str) -> Granted:
     """Judge a successful token answer (RFC 6749 §5.1, RFC 9449 §5).
 
     Args:
         document: the JSON object.
         asked: the scopes of the request, which are granted when the answer names none.
+        wanted: the only type of token that will do, `token_type(proof_key)`.
 
     Raises:
         TokenRejected: the token is not bound to a key, or a member is not what it must be.
     """
-    token_type = document.get("token_type")
+    sent_type = document.get("token_type")
     # FAPI2-CL-1, DPOP-CL-1: a token that works in anybody's hands is thrown away; the name's case does not matter
-    if not isinstance(token_type, str) or token_type.lower() != "dpop":
-        raise TokenRejected("the authorization server sent a token that is not bound to our key; it was thrown away")
+    if not isinstance(sent_type, str) or sent_type.lower() != wanted.lower():
+        bound = "our certificate alone" if wanted == "Bearer" else "our key"
+        raise TokenRejected(f"the authorization server sent a token that is not bound to {bound}; it was thrown away")
     access_token = document.get("access_token")
     if not isinstance(access_token, str) or not _TOKEN68.match(access_token):
         raise TokenRejected("the token answer has no usable access_token")
@@ -68,11 +92,15 @@ def granted(document: Mapping[str, object], *, asked: tuple[str, ...]) -> Grante
     scope = document.get("scope")
     if scope is not None and not isinstance(scope, str):
         raise TokenRejected("the token answer has a scope that is no string")
+    id_token = document.get("id_token")
+    if id_token is not None and not isinstance(id_token, str):
+        raise TokenRejected("the token answer has an id_token that is no string")
     return Granted(
         access_token=Secret(access_token),
         refresh_token=Secret(refresh_token) if refresh_token is not None else None,
         scope=tuple(scope.split()) if scope is not None else asked,
         expires_in=_lifetime(document.get("expires_in")),
+        id_token=Secret(id_token) if id_token is not None else None,
     )
 
 

@@ -154,13 +154,15 @@ def _members(arguments: str) -> dict[str, Any]:
 
 def _shown(tokens: TokenSet) -> dict[str, object]:
     return {
-        "token_type": "DPoP",
+        "token_type": tokens.token_type,
         "expires_at": tokens.expires_at,
         "scope": " ".join(tokens.scope),
         "resource": tokens.resource,
         "issuer": tokens.issuer,
         "client_id": tokens.client_id,
-        "jkt": tokens.proof_key.thumbprint,
+        **({"jkt": tokens.proof_key.thumbprint} if tokens.proof_key is not None else {}),
+        **({"x5t#S256": tokens.certificate} if tokens.certificate is not None else {}),
+        **({"sub": tokens.subject} if tokens.subject is not None else {}),
     }
 
 

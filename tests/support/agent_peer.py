@@ -147,20 +147,32 @@ class Peer:
         return Answer(status=404)
 
     def _back_channel(self, request: Request, path: str) -> Answer:
-        _, proof = opened(header(request, "dpop"))
+        proof = dict(request.headers).get("dpop")
         nonce: Headers = ()
-        if self.server_nonce is not None:
+        if self.server_nonce is not None and proof is not None:
             nonce = (("dpop-nonce", self.server_nonce),)
-            if proof.get("nonce") != self.server_nonce:
+            if opened(proof)[1].get("nonce") != self.server_nonce:
                 return as_json(400, {"error": "use_dpop_nonce"}, nonce)
         asked = form(request)
         if path == "/par":
             request_uri = f"urn:ietf:params:oauth:request_uri:{next(self.numbers)}"
-            self.pushed[request_uri] = asked
+            self.pushed[request_uri] = self.parameters(asked)
             return as_json(201, {"request_uri": request_uri, "expires_in": 90}, nonce)
-        return self._token(asked, nonce)
+        return self._token(asked, nonce, "Bearer" if proof is None else "DPoP")
 
-    def _token(self, asked: dict[str, str], nonce: Headers) -> Answer:
+    def parameters(self, asked: dict[str, str]) -> dict[str, str]:
+        """The parameters of a pushed form."""
+        return asked
+
+    def response_to(self, pushed: dict[str, str], values: dict[str, str | None]) -> str:
+        """The query of an authorization response."""
+        return urlencode({name: value for name, value in values.items() if value is not None})
+
+    def members_of(self, asked: dict[str, str], access_token: str) -> dict[str, object]:
+        """What a token answer has beside the tokens."""
+        return {}
+
+    def _token(self, asked: dict[str, str], nonce: Headers, token_type: str) -> Answer:
         scope = asked.get("scope", "")
         if asked["grant_type"] == "refresh_token" and not self.refresh_alive:
             return as_json(400, {"error": "invalid_grant"}, nonce)
@@ -172,7 +184,8 @@ class Peer:
             scope = pushed.get("scope", "")
         access_token = f"opaque-{next(self.numbers)}"
         self.issued.add(access_token)
-        document = {"access_token": access_token, "token_type": "DPoP", "expires_in": 300, "scope": scope}
+        document: dict[str, object] = {"access_token": access_token, "token_type": token_type}
+        document |= {"expires_in": 300, "scope": scope, **self.members_of(asked, access_token)}
         if asked["grant_type"] != "client_credentials":
             document["refresh_token"] = f"refresh-{next(self.numbers)}"
         document.update(self.token_document)
@@ -183,18 +196,22 @@ class Peer:
         self.visited.append(url)
         asked = dict(parse_qsl(urlsplit(url).query))
         values = {"code": asked["request_uri"], "state": self.pushed[asked["request_uri"]]["state"], "iss": ISSUER}
-        merged = {**values, **self.response}
-        return Callback(url=self.callback_prefix + urlencode({k: v for k, v in merged.items() if v is not None}))
+        query = self.response_to(self.pushed[asked["request_uri"]], {**values, **self.response})
+        return Callback(url=self.callback_prefix + query)
 
     def resource_answer(self, call: Call) -> Answer:
         """What the resource answers to the caller's own request."""
         self.calls.append(call)
         if self.resource_answers:
             return self.resource_answers.pop(0)
-        token = (call.authorization or "").removeprefix("DPoP ")
+        token = (call.authorization or "").partition(" ")[2]
         if token not in self.issued:
             return Answer(status=401, headers=(("www-authenticate", self.challenge),))
-        if self.resource_nonce is not None and opened(call.proof or "")[1].get("nonce") != self.resource_nonce:
+        if (
+            self.resource_nonce is not None
+            and call.proof is not None
+            and opened(call.proof)[1].get("nonce") != self.resource_nonce
+        ):
             demand = (("www-authenticate", 'DPoP error="use_dpop_nonce"'), ("dpop-nonce", self.resource_nonce))
             return Answer(status=401, headers=demand)
         return Answer(status=200)

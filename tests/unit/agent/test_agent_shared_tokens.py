@@ -52,7 +52,7 @@ def test_what_another_process_got_ends_the_need_only_if_it_is_what_was_needed(
     challenge = Challenge(scheme="dpop", parameters={"scope": "payments:write"})
     used, newer = token_set(), token_set(access_token=Secret("access-2"), **stored)
 
-    rest = still_needed(Need(reason=reason, used=used, challenge=challenge), newer, NOW)
+    rest = still_needed(Need(reason=reason, used=used, challenge=challenge), newer, stale=newer.is_stale(NOW))
 
     assert rest == (None if enough else Need(reason=reason, used=newer, challenge=challenge))
 
