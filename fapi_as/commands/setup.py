@@ -41,6 +41,15 @@ private_key_file = "{private_key}"
 #sealing_key_file = "sealing.key"
 # A signing key that has been in use for so long is followed by another.
 #rotation_days = 90
+# Peers may keep our key set for so many seconds, and a new key is in it for longer than that before it signs.
+#jwks_max_age = 60
+#published_before_use = 360
+
+[fetch]
+# How the keys behind a client's jwks_uri are had: the authorities to trust (PEM; those of the system without it), and
+# the names of hosts that may have loopback or private addresses. No other private address is ever connected to.
+# ca_file = "authorities.pem"
+#allowed_private_hosts = []
 
 [lifetimes]
 # In seconds; shorter is allowed, longer than the profile's ceiling stops the start.

@@ -46,7 +46,17 @@ def test_the_manual_names_every_setting_with_its_default() -> None:
     assert set(rows) == set(defaults)
     for name, default in defaults.items():
         if name != "server.issuer":
-            assert rows[name] == f"`{str(default).lower() if isinstance(default, bool) else default}`", name
+            assert rows[name] == _written(default, rows[name]), name
+
+
+def _written(default: object, told: str) -> str:
+    """A default as the manual writes it; what stands for none is told in words."""
+    if default is None:
+        assert "`" not in told
+        return told
+    if isinstance(default, tuple):
+        return f"`{list(default)}`"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 def test_the_client_and_the_resource_of_the_manual_may_be_registered() -> None:

@@ -336,3 +336,44 @@ def test_whatever_the_environment_says_is_a_configuration_or_one_sentence(
     else:
         sentence = f"{name} {loaded.server.issuer}"
     assert name in sentence
+
+
+# --- keys and documents of others
+
+
+def test_a_key_waits_longer_than_peers_keep_the_set_before_it(write: Write) -> None:
+    loaded = load(write(MINIMAL + "[keys]\njwks_max_age = 3\npublished_before_use = 4"), {})
+    assert (loaded.keys.jwks_max_age, loaded.keys.published_before_use) == (3, 4)
+    assert loaded.policy().jwks_max_age == timedelta(seconds=3)
+    for text in ("jwks_max_age = 300\npublished_before_use = 300", "published_before_use = 60"):
+        with pytest.raises(ConfigurationError, match=r"keys\.published_before_use must be longer than"):
+            load(write(MINIMAL + f"[keys]\n{text}"), {})
+
+
+@pytest.mark.parametrize("seconds", [0, 301])
+def test_a_key_set_is_kept_by_peers_for_five_minutes_at_most(write: Write, seconds: int) -> None:
+    with pytest.raises(ConfigurationError, match=r"keys\.jwks_max_age"):
+        load(write(MINIMAL + f"[keys]\njwks_max_age = {seconds}"), {})
+
+
+def test_private_hosts_are_named_in_the_file_or_in_a_variable(write: Write, tmp_path: Path) -> None:
+    path = write(MINIMAL + '[fetch]\nca_file = "ca.pem"\nallowed_private_hosts = ["localhost", "keys.inside"]')
+    assert load(path, {}).fetch.allowed_private_hosts == ("localhost", "keys.inside")
+    assert load(path, {}).fetch.ca_file == tmp_path / "ca.pem"
+    named = load(path, {"FAPI_AS__FETCH__ALLOWED_PRIVATE_HOSTS": "localhost, a.inside"})
+    assert named.fetch.allowed_private_hosts == ("localhost", "a.inside")
+    assert load(path, {"FAPI_AS__FETCH__ALLOWED_PRIVATE_HOSTS": ""}).fetch.allowed_private_hosts == ()
+    assert Settings.model_validate_json(named.model_dump_json()) == named
+
+
+@pytest.mark.parametrize(
+    "host", ["LOCALHOST", "localhost:8443", "*.inside", "127.0.0.1", "[::1]", "", "a b", "inside."]
+)
+def test_what_is_no_name_of_a_host_is_not_allowed_to_be_private(write: Write, host: str) -> None:
+    with pytest.raises(ConfigurationError, match="names of hosts"):
+        load(write(MINIMAL + f'[fetch]\nallowed_private_hosts = ["{host}"]'), {})
+
+
+def test_private_hosts_are_a_list(write: Write) -> None:
+    with pytest.raises(ConfigurationError, match="must be a list of texts in quotes"):
+        load(write(MINIMAL + '[fetch]\nallowed_private_hosts = "localhost"'), {})
