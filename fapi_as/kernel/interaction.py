@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NoReturn
 from urllib.parse import urlencode
 
 from fapi_as.kernel.authorization_answer import addressed
-from fapi_as.kernel.browser import Visitor
+from fapi_as.kernel.browser import SignedIn, Visitor
 from fapi_as.kernel.door import settle_refusal
 from fapi_as.kernel.messages import EndpointRequest
 from fapi_as.kernel.seam import Context
+from fapi_as.protocol import sign_in_demand
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
 from fapi_as.protocol.authorization_response import AuthorizationFailed
+from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.decisions import Refuse, recorded_refusal
 from fapi_as.protocol.effects import HandleKind, Spend
 from fapi_as.protocol.errors import InvalidRequestUri
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.interaction import Interaction
+from fapi_as.protocol.pairwise import subject_for
 from fapi_as.protocol.policy import Policy
+from fapi_as.protocol.sign_in_demand import SignIn
 from fapi_as.protocol.standing import StandingRequest, require_standing
+from fapi_as.protocol.userinfo_resource import with_userinfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,7 @@ class PendingInteraction:
     request_digest: bytes
     usable_until: int
     request: StandingRequest
+    opened_in: bytes | None = None  # the session of that time
 
     @property
     def spends(self) -> tuple[Spend, Spend]:
@@ -75,6 +82,7 @@ async def pending_interaction(
         request_digest=interaction.request_digest,
         usable_until=kept.usable_until,
         request=await standing_request(context, request, validated, interaction.request_digest),
+        opened_in=interaction.session,
     )
 
 
@@ -90,10 +98,54 @@ async def standing_request(
     client = await context.reading.client(validated.client_id)
     found = [await context.reading.resource(name) for name in validated.resources]
     resources = {resource.resource: resource for resource in found if resource is not None}
+    live = with_userinfo(resources, validated.resources, context.policy.issuer)
     try:
-        return require_standing(validated, client, resources)
+        return require_standing(validated, client, live)
     except AuthorizationFailed as error:
-        await settle_refusal(context, request, authorization_failed(addressed(context, request, error), request_digest))
+        await tell_client(context, request, error, request_digest)
+
+
+async def require_person(
+    context: Context, request: EndpointRequest, browser: Visitor, pending: PendingInteraction
+) -> SignedIn | None:
+    """Who is signed in here as the request asks for it; None is nobody yet, and the sign-in page is next.
+
+    Raises:
+        Refused: no page could change that it is somebody else, or none may be shown; the client is told.
+    """
+    standing = pending.request
+    person = sign_in_of(context, standing.client, browser.signed_in, opened_in=pending.opened_in)
+    openid = standing.validated.openid
+    error = sign_in_demand.refusal(openid, person, request.now)
+    if error is not None:
+        await tell_client(context, request, AuthorizationFailed(standing.validated, error), pending.request_digest)
+    return None if sign_in_demand.is_needed(openid, person, request.now) else browser.signed_in
+
+
+def sign_in_of(
+    context: Context, client: RegisteredClient, signed_in: SignedIn | None, *, opened_in: bytes | None
+) -> SignIn | None:
+    """A live session as this client's requests judge it; `opened_in` is the one in which the request was opened."""
+    if signed_in is None:
+        return None
+    return SignIn(
+        subject=subject_for(client, signed_in.user.subject, context.pairwise_key),
+        username=signed_in.user.username,
+        auth_time=signed_in.session.auth_time,
+        acr=signed_in.session.acr,
+        is_new=signed_in.digest != opened_in,
+    )
+
+
+async def tell_client(
+    context: Context, request: EndpointRequest, error: AuthorizationFailed, request_digest: bytes
+) -> NoReturn:
+    """Complete a request with an error, which the client is told.
+
+    Raises:
+        Refused: always.
+    """
+    await settle_refusal(context, request, authorization_failed(addressed(context, request, error), request_digest))
 
 
 def authorization_failed(error: AuthorizationFailed, request_digest: bytes) -> Refuse:

@@ -12,6 +12,8 @@ from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.decisions import Issue
 from fapi_as.protocol.effects import Effect, HandleKind, Keep, Record
 from fapi_as.protocol.handles import digest_of
+from fapi_as.protocol.id_token import ID_TOKEN_TYPE
+from fapi_as.protocol.pairwise import subject_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ def issue(context: Context, caller: Authenticated, request: TokenRequest, tokens
     authorization_id = tokens.authorization_id or context.entropy.identifier()
     claims = AccessTokenClaims(
         issuer=context.policy.issuer,
-        subject=tokens.subject,
+        subject=_wire_subject(context, request, tokens),
         audience=tokens.resource,
         client_id=client_id,
         scope=tokens.scope,
@@ -39,12 +41,17 @@ def issue(context: Context, caller: Authenticated, request: TokenRequest, tokens
         authorization_id=authorization_id,
         more=tokens.claims,
     )
+    access_token = context.signer.sign(claims.to_claims(), typ=ACCESS_TOKEN_TYPE)
     payload: dict[str, object] = {
-        "access_token": context.signer.sign(claims.to_claims(), typ=ACCESS_TOKEN_TYPE),
+        "access_token": access_token,
         "token_type": request.binding.token_type,
         "expires_in": tokens.access_token_seconds,
         "scope": " ".join(tokens.scope),
     }
+    if tokens.id_token is not None:
+        alg = request.client.registered.id_token_signed_response_alg
+        told = tokens.id_token.to_claims(claims.to_claims(), access_token, alg)
+        payload["id_token"] = context.signer.sign(told, typ=ID_TOKEN_TYPE, alg=alg)
     effects: tuple[Effect, ...] = tokens.effects
     if tokens.refresh is not None:
         refresh_token = context.entropy.handle()
@@ -71,3 +78,11 @@ def issue(context: Context, caller: Authenticated, request: TokenRequest, tokens
         x5t=request.binding.x5t,
     )
     return Issuance(decision=caller.issue((*effects, Record(fact=fact)), tokens.lost), payload=payload)
+
+
+def _wire_subject(context: Context, request: TokenRequest, tokens: TokensToIssue) -> str:
+    """What the client and its resource servers know the person by; a client that acts for itself is itself (AT-7)."""
+    client = request.client.registered
+    if tokens.subject == client.client_id:
+        return tokens.subject
+    return subject_for(client, tokens.subject, context.pairwise_key)

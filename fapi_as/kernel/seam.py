@@ -16,6 +16,7 @@ from fapi_as.protocol.access_token import Binding
 from fapi_as.protocol.client import AuthenticatedClient
 from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import Effect
+from fapi_as.protocol.id_token import IdTokenToIssue
 from fapi_as.protocol.parameters import Parameters
 from fapi_as.protocol.policy import Policy
 from rs_kit.protocol.dpop import ProofKeys
@@ -48,8 +49,9 @@ class RefreshToIssue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokensToIssue:
-    """What a rule allows: one access token for one audience and perhaps a refresh token.
+    """What a rule allows: one access token for one audience and perhaps a refresh token and an ID token.
 
+    `subject` is the user or the client itself, as we know it; what the client is told may be another name (pairwise).
     `effects` are spent in order after the kernel's own; `lost` names the refusal of each.
     """
 
@@ -62,6 +64,7 @@ class TokensToIssue:
     lost: Mapping[Effect, Refuse] = field(default_factory=dict)
     claims: Mapping[str, object] = field(default_factory=dict)
     refresh: RefreshToIssue | None = None
+    id_token: IdTokenToIssue | None = None
 
 
 TokenDecision = TokensToIssue | Refuse
@@ -121,6 +124,7 @@ class Context:
     proof_keys: ProofKeys
     nonce_key: bytes
     browser_key: bytes
+    pairwise_key: bytes
     features: tuple[Feature, ...]
     grants: Mapping[str, AnyGrant]
     failed_authentications: FailedAuthentications = field(default_factory=FailedAuthentications)

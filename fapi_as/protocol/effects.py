@@ -19,6 +19,7 @@ class HandleKind(StrEnum):
     INTERACTION = "interaction"
     SESSION = "session"
     BROWSER = "browser"  # nobody is signed in there yet
+    CONSENT = "consent"  # a yes that is remembered
     CODE = "code"
     REFRESH_TOKEN = "refresh_token"  # noqa: S105 - the name of a kind, not a secret
 

@@ -11,6 +11,7 @@ from fapi_as.protocol.authorization_response import AuthorizationFailed
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.errors import InvalidRequest, InvalidScope, InvalidTarget, UnauthorizedClient
 from fapi_as.protocol.resource import RegisteredResource
+from fapi_as.protocol.userinfo_resource import identity_scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,8 @@ def require_standing(
         raise AuthorizationFailed(validated, UnauthorizedClient("not registered for the code flow any more"))
     if any(name not in resources for name in validated.resources):
         raise AuthorizationFailed(validated, InvalidTarget("a resource is gone"))
-    known = {value for resource in resources.values() for value in resource.scopes}
+    known = {value for resource in resources.values() if not resource.built_in for value in resource.scopes}
+    known.update(identity_scope(validated.scope))
     if any(value not in client.scope or value not in known for value in validated.scope):
         raise AuthorizationFailed(validated, InvalidScope("a scope is gone"))
     if any(not set(validated.scope) & set(resource.scopes) for resource in resources.values()):

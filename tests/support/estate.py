@@ -105,6 +105,7 @@ class Estate:
                 proof_keys=ProofKeys(),
                 nonce_key=self.sealing.derive("dpop-nonce", tenant),
                 browser_key=self.sealing.derive("browser", tenant),
+                pairwise_key=self.sealing.derive("pairwise", tenant),
                 features=ENABLED,
                 grants=capabilities.grants(ENABLED),
             )

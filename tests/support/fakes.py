@@ -27,6 +27,7 @@ NOW: Final = 1_800_000_000
 ISSUER: Final = "https://as.example"
 NONCE_KEY: Final = b"n" * 32
 BROWSER_KEY: Final = b"b" * 32
+PAIRWISE_KEY: Final = b"p" * 32
 
 
 class FrozenClock:
@@ -138,6 +139,7 @@ def context(
         proof_keys=ProofKeys(),
         nonce_key=NONCE_KEY,
         browser_key=BROWSER_KEY,
+        pairwise_key=PAIRWISE_KEY,
         features=features,
         grants=capabilities.grants(features),
     )

@@ -9,11 +9,13 @@ from typing import Final
 from fapi_as.features.authorization_code.rules import asked_request, may_begin
 from fapi_as.kernel.browser import cookie, keep_browser, stranger, visitor
 from fapi_as.kernel.door import settle
-from fapi_as.kernel.interaction import standing_request, step_url
+from fapi_as.kernel.interaction import sign_in_of, standing_request, step_url, tell_client
 from fapi_as.kernel.messages import EndpointRequest, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
+from fapi_as.protocol import sign_in_demand
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
+from fapi_as.protocol.authorization_response import AuthorizationFailed
 from fapi_as.protocol.decisions import Issue, Refuse
 from fapi_as.protocol.effects import Attempt, HandleKind, Keep, Record
 from fapi_as.protocol.errors import TooManyRequests
@@ -35,18 +37,24 @@ async def authorize(context: Context, request: EndpointRequest) -> SeeOther:
     request_digest = digest_of(asked.request_uri)
     pushed = await context.reading.handle(HandleKind.REQUEST_URI, request_digest)
     validated = may_begin(asked, pushed, request.now, context.policy)
-    await standing_request(context, request, validated, request_digest)
+    standing = await standing_request(context, request, validated, request_digest)
     found = await visitor(context, request)
+    session = None if found.signed_in is None else found.signed_in.digest
+    person = sign_in_of(context, standing.client, found.signed_in, opened_in=session)
+    error = sign_in_demand.refusal(validated.openid, person, request.now)
+    if error is not None:
+        await tell_client(context, request, AuthorizationFailed(validated, error), request_digest)
     browser = found if found.browser is not None else stranger(context)
     handle = context.entropy.handle()
-    interaction = Interaction(request_digest=request_digest, browser=browser.browser or "")
+    interaction = Interaction(request_digest=request_digest, browser=browser.browser or "", session=session)
     opened = _opened(context, request, handle, interaction, validated)
     if browser is not found:
         kept = keep_browser(context.policy, browser.handle or "", interaction.browser, request.now)
         opened = replace(opened, effects=(kept, *opened.effects))
     await settle(context, request, opened)
+    needs_sign_in = sign_in_demand.is_needed(validated.openid, person, request.now)
     return SeeOther(
-        location=step_url(context.policy, "/login" if browser.signed_in is None else "/consent", handle),
+        location=step_url(context.policy, "/login" if needs_sign_in else "/consent", handle),
         cookies=() if browser is found else (cookie(context.policy, browser.handle or ""),),
     )
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fapi_as.kernel.seam import RefreshToIssue, TokenDecision, TokenRequest, TokensToIssue
-from fapi_as.protocol import pkce, redirect_uri, resource, scope
+from fapi_as.protocol import openid_grant, pkce, redirect_uri, resource, scope
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.authorization_request import AuthorizationGrant, ValidatedAuthorizationRequest
 from fapi_as.protocol.client import RegisteredClient
@@ -34,7 +34,7 @@ from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.profile import NONCE_LIMIT, RESOURCE_LIMIT, STATE_LIMIT
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.user import RegisteredUser
-from fapi_as.protocol.userinfo_resource import OPENID, identity_scope
+from fapi_as.protocol.userinfo_resource import OFFLINE_ACCESS, OPENID, identity_scope, with_userinfo
 
 GRANT_TYPE: Final = "authorization_code"
 _REQUEST_URI_LIMIT: Final = 512  # characters, JAR-5
@@ -235,11 +235,12 @@ def decide_redemption(request: TokenRequest, facts: CodeFacts, policy: Policy) -
         return Refuse(error=InvalidGrant("code expired"))
     if is_from_the_future(handle, request.now, policy.authorization_code_lifetime):
         return Refuse(error=InvalidGrant("the clock was set back since the code was issued"))
-    if facts.user is None or facts.user.version != grant.user_version:
+    user = facts.user
+    if user is None or user.version != grant.user_version:
         return Refuse(error=InvalidGrant("the user changed"))
     if not redirect_uri.is_registered(grant.redirect_uri or "", client.redirect_uris, client.application_type):
         return Refuse(error=InvalidGrant("redirect_uri is gone"))  # what it was sent to is not the client's any more
-    return _tokens(request, facts, grant, policy)
+    return _tokens(request, facts, grant, user, policy)
 
 
 def _replayed(grant: AuthorizationGrant, detail: str) -> Refuse:
@@ -260,31 +261,34 @@ def _replayed(grant: AuthorizationGrant, detail: str) -> Refuse:
     )
 
 
-def _tokens(request: TokenRequest, facts: CodeFacts, grant: AuthorizationGrant, policy: Policy) -> TokensToIssue:
+def _tokens(
+    request: TokenRequest, facts: CodeFacts, grant: AuthorizationGrant, user: RegisteredUser, policy: Policy
+) -> TokensToIssue:
     client = request.client.registered
-    audience = resource.chosen(request.parameters.resources, grant.resources)
-    registered = facts.resources.get(audience)
+    beside = openid_grant.issuer_beside(grant, policy.issuer)
+    audience = resource.chosen(request.parameters.resources, grant.resources, beside=beside)
+    registered = with_userinfo(facts.resources, (audience,), policy.issuer).get(audience)
     if registered is None:
         raise InvalidTarget("the resource is gone")
     spend = Spend(kind=HandleKind.CODE, digest=facts.handle.digest if facts.handle else b"")
     live_user = Require(required=Required.USER, identifier=grant.subject, version=grant.user_version)
     live_grant = Require(required=Required.AUTHORIZATION, identifier=grant.authorization_id)
-    live_resource = Require(required=Required.RESOURCE, identifier=audience, version=registered.version)
     return TokensToIssue(
         subject=grant.subject,
         scope=scope.narrowed(grant.scope_of(audience), client.scope, registered.scopes),
         resource=audience,
         authorization_id=grant.authorization_id,
         access_token_seconds=seconds(registered.access_token_lifetime or policy.access_token_lifetime),
-        claims={"auth_time": grant.auth_time, "acr": grant.acr},
-        effects=(live_user, live_grant, live_resource, spend),
+        claims=openid_grant.access_token_claims(grant, audience, policy.issuer),
+        effects=(live_user, live_grant, *registered.requirements, spend),
         lost={
             live_user: Refuse(error=InvalidGrant("the user changed")),
             live_grant: Refuse(error=InvalidGrant("the authorization has ended")),
-            live_resource: Refuse(error=InvalidTarget("the resource changed")),
+            **dict.fromkeys(registered.requirements, Refuse(error=InvalidTarget("the resource changed"))),
             spend: _replayed(grant, "code redeemed at the same time"),
         },
         refresh=_refresh(request, facts, grant, policy),
+        id_token=openid_grant.id_token(grant, user, grant.scope, client.scope),
     )
 
 
@@ -298,20 +302,11 @@ def _refresh(
         for registered in facts.resources.values()
         if registered.refresh_tokens
     ]
+    if OFFLINE_ACCESS in grant.scope:
+        lifetimes.append(policy.refresh_token_lifetime)
     if not lifetimes:
         return None
     ends_at = request.now + seconds(min(lifetimes))
-    unbound = AuthorizationGrant(
-        authorization_id=grant.authorization_id,
-        client_id=grant.client_id,
-        subject=grant.subject,
-        user_version=grant.user_version,
-        scope=grant.scope,
-        resources=grant.resources,
-        resource_scopes=grant.resource_scopes,
-        auth_time=grant.auth_time,
-        acr=grant.acr,
-        ends_at=ends_at,
-    )
+    unbound = replace(grant, redirect_uri=None, code_challenge=None, dpop_jkt=None, nonce=None, ends_at=ends_at)
     usable_until = min(request.now + seconds(policy.refresh_token_idle), ends_at)
     return RefreshToIssue(payload=unbound.to_bytes(), usable_until=usable_until, expires_at=ends_at)

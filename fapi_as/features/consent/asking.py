@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 from fapi_as.features.consent.rules import (
@@ -10,6 +11,9 @@ from fapi_as.features.consent.rules import (
     answered,
     approve,
     deny,
+    is_remembered,
+    remember,
+    remembered_as,
     shown_digest,
     shown_values,
 )
@@ -25,11 +29,18 @@ from fapi_as.kernel.browser import (
     visitor,
 )
 from fapi_as.kernel.door import settle
-from fapi_as.kernel.interaction import PendingInteraction, pending_interaction, step_url
+from fapi_as.kernel.interaction import (
+    PendingInteraction,
+    pending_interaction,
+    require_person,
+    step_url,
+    tell_client,
+)
 from fapi_as.kernel.messages import EndpointRequest, Page, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.protocol.authorization_response import AuthorizationFailed, success
-from fapi_as.protocol.errors import AccessDenied
+from fapi_as.protocol.effects import HandleKind
+from fapi_as.protocol.errors import AccessDenied, ConsentRequired, StorageUnavailable
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.parameters import parse, parse_form
 from fapi_as.protocol.redirect_uri import form_action_source
@@ -39,16 +50,20 @@ _PURPOSE: Final = "consent"
 
 
 async def ask(context: Context, request: EndpointRequest) -> Page | SeeOther:
-    """Show what is asked; nothing was ever allowed before, so everybody is asked every time.
+    """Show what is asked, every time; only a client that wants no page is answered from an earlier yes (OIDC-5).
 
     Raises:
         ProtocolError: no interaction of this browser.
+        Refused: the client is told what it could not have without a page, or that somebody else is signed in.
     """
     browser = await visitor(context, request)
     pending = await pending_interaction(context, request, browser, parse(request.query_string).get("interaction"))
-    person = browser.signed_in
+    person = await require_person(context, request, browser, pending)
     if person is None or not await stays_signed_in(context, request, person):
         return SeeOther(location=step_url(context.policy, "/login", pending.handle))
+    openid = pending.request.validated.openid
+    if openid is not None and openid.wants_no_page:
+        return await _without_a_page(context, request, person, pending)
     return _page(context, browser, person, pending)
 
 
@@ -66,22 +81,44 @@ async def conclude(context: Context, request: EndpointRequest) -> SeeOther:
     shown = parameters.get("shown") or ""
     require_form_token(context, browser, parameters.get("csrf_token"), _PURPOSE, pending.handle, shown)
     answer = answered(parameters)
-    person = browser.signed_in
+    person = await require_person(context, request, browser, pending)
     if person is None:
         return SeeOther(location=step_url(context.policy, "/login", pending.handle))
-    facts = ConsentFacts(
-        request=pending.request,
-        session=person.session,
-        touch=touch(context.policy, person, request.now),
-        spends=pending.spends,
-    )
+    shown_today = shown_digest(shown_values(pending.request, person.user.username, context.policy))
+    facts = await _facts(context, request, person, pending, shown_today)
     if answer == "deny":
         denied = AuthorizationFailed(pending.request.validated, AccessDenied("the person said no"))
         told = SeeOther(location=location(context, request, denied.response))
         await settle(context, request, deny(facts))
         return told
-    if shown != shown_digest(shown_values(pending.request, person.user.username, context.policy)):
+    if shown != shown_today:
         return SeeOther(location=step_url(context.policy, "/consent", pending.handle))  # ask anew, with today's words
+    return await _approve(context, request, facts)
+
+
+async def _facts(
+    context: Context, request: EndpointRequest, person: SignedIn, pending: PendingInteraction, shown: str
+) -> ConsentFacts:
+    digest = remembered_as(person.session.subject, person.session.user_version, shown)
+    kept = await context.reading.handle(HandleKind.CONSENT, digest)
+    return ConsentFacts(
+        request=pending.request,
+        session=person.session,
+        touch=touch(context.policy, person, request.now),
+        spends=pending.spends,
+        remembered_as=digest,
+        is_remembered=is_remembered(kept, request.now),
+    )
+
+
+async def _without_a_page(
+    context: Context, request: EndpointRequest, person: SignedIn, pending: PendingInteraction
+) -> SeeOther:
+    shown = shown_digest(shown_values(pending.request, person.user.username, context.policy))
+    facts = await _facts(context, request, person, pending, shown)
+    if not facts.is_remembered:
+        error = AuthorizationFailed(pending.request.validated, ConsentRequired("no earlier yes to this"))
+        await tell_client(context, request, error, pending.request_digest)
     return await _approve(context, request, facts)
 
 
@@ -90,6 +127,10 @@ async def _approve(context: Context, request: EndpointRequest, facts: ConsentFac
     drawn = DrawnHandles(code_digest=digest_of(code), authorization_id=context.entropy.identifier())
     allowed = SeeOther(location=location(context, request, success(facts.request.validated, code)))
     await settle(context, request, approve(facts, drawn, request.now, context.policy))
+    if facts.request.validated.openid is not None and not facts.is_remembered:
+        # in a decision of its own: whoever allows the same in two tabs at once is not refused for that
+        with suppress(StorageUnavailable):
+            await context.store.commit(remember(facts, drawn, request.now, context.policy), request.stamp)
     return allowed
 
 

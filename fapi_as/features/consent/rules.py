@@ -16,9 +16,13 @@ from fapi_as.protocol.browser_session import Session
 from fapi_as.protocol.decisions import Issue, Refuse, recorded_refusal
 from fapi_as.protocol.effects import Effect, HandleKind, Keep, Open, Record, Require, Required, Spend, Touch
 from fapi_as.protocol.errors import InvalidRequest, InvalidRequestUri
+from fapi_as.protocol.handles import KeptHandle
+from fapi_as.protocol.openid_claims import IDENTITY_CLAIMS, claims_of_scope
+from fapi_as.protocol.openid_request import OpenidRequest
 from fapi_as.protocol.parameters import Parameters
 from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.standing import StandingRequest
+from fapi_as.protocol.userinfo_resource import IDENTITY_SCOPES, OFFLINE_ACCESS
 
 _FIELDS: Final = frozenset({"interaction", "csrf_token", "shown", "decision"})
 _ANSWERS: Final = frozenset({"approve", "deny"})
@@ -42,6 +46,8 @@ def answered(parameters: Parameters) -> str:
 def access_duration(request: StandingRequest, policy: Policy) -> timedelta:
     """How long the client can use what it is given without asking again; a refresh token is the longest."""
     lifetimes = [resource.access_token_lifetime or policy.access_token_lifetime for resource in request.resources]
+    if OFFLINE_ACCESS in request.validated.scope:
+        lifetimes.append(policy.refresh_token_lifetime)
     if "refresh_token" in request.client.grant_types:
         lifetimes += [
             resource.refresh_token_lifetime or policy.refresh_token_lifetime
@@ -68,8 +74,22 @@ def shown_values(request: StandingRequest, username: str, policy: Policy) -> Map
                 "scopes": [{"value": value, "words": resource.scopes[value]} for value in request.scopes_of(resource)],
             }
             for resource in request.resources
+            if not resource.built_in
         ],
+        "identity": _identity_lines(request.validated.openid),
     }
+
+
+def _identity_lines(openid: OpenidRequest | None) -> list[dict[str, str]]:
+    """What the client would learn about the person, by scope and by claim, each thing once (OIDC-21, OIDC-52)."""
+    if openid is None:
+        return []
+    known = claims_of_scope(openid.scope)
+    claims = dict.fromkeys((*openid.id_token_claims, *openid.userinfo_claims))
+    return [
+        *({"value": value, "words": IDENTITY_SCOPES[value]} for value in openid.scope),
+        *({"value": name, "words": IDENTITY_CLAIMS[name]} for name in claims if name not in known),
+    ]
 
 
 def shown_digest(shown: Mapping[str, object]) -> str:
@@ -90,13 +110,16 @@ def in_words(duration: timedelta) -> str:
 class ConsentFacts:
     """The person, the request as it stands, and the effects of the browser's side of it.
 
-    `spends` are the pushed request and the interaction, `touch` holds the session to be still there.
+    `spends` are the pushed request and the interaction, `touch` holds the session to be still there; under
+    `remembered_as` an earlier yes to the same question lies, if it does.
     """
 
     request: StandingRequest
     session: Session
     touch: Touch
     spends: tuple[Spend, Spend]
+    remembered_as: bytes
+    is_remembered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +128,34 @@ class DrawnHandles:
 
     code_digest: bytes
     authorization_id: str
+
+
+def remembered_as(subject: str, user_version: int, shown: str) -> bytes:
+    """Under what an answer is remembered: this person's, with today's password, to exactly these words."""
+    parts = (subject, str(user_version), shown)
+    return hashlib.sha256(b"".join(len(part.encode()).to_bytes(4) + part.encode() for part in parts)).digest()
+
+
+def remember(facts: ConsentFacts, drawn: DrawnHandles, now: int, policy: Policy) -> Issue:
+    """The yes, for as long as what it opened may be used: whatever ends that ends this, too (OIDC-5)."""
+    ends_at = _ends_at(facts.request, now, policy)
+    keep = Keep(
+        kind=HandleKind.CONSENT,
+        digest=facts.remembered_as,
+        payload=b"{}",
+        usable_until=ends_at,
+        delete_after=ends_at,
+        client_id=facts.request.client.client_id,
+        subject=facts.session.subject,
+        authorization_id=drawn.authorization_id,
+    )
+    known = Refuse(error=InvalidRequest("remembered already"))
+    return Issue(effects=(keep,), lost={keep: known})
+
+
+def is_remembered(kept: KeptHandle | None, now: int) -> bool:
+    """Whether the person said yes to this before, and nothing has ended it."""
+    return kept is not None and not kept.spent and not kept.revoked and now < kept.usable_until
 
 
 def approve(facts: ConsentFacts, drawn: DrawnHandles, now: int, policy: Policy) -> Issue:
@@ -124,6 +175,8 @@ def approve(facts: ConsentFacts, drawn: DrawnHandles, now: int, policy: Policy) 
         redirect_uri=validated.redirect_uri,
         code_challenge=validated.code_challenge,
         dpop_jkt=validated.dpop_jkt,
+        nonce=validated.nonce,
+        openid=validated.openid,
     )
     opened = Open(
         authorization_id=drawn.authorization_id,
@@ -131,7 +184,7 @@ def approve(facts: ConsentFacts, drawn: DrawnHandles, now: int, policy: Policy) 
         subject=session.subject,
         resources=validated.resources,
         scope=validated.scope,
-        expires_at=usable_until + seconds(access_duration(request, policy)),
+        expires_at=_ends_at(request, now, policy),
     )
     code = Keep(
         kind=HandleKind.CODE,
@@ -149,20 +202,23 @@ def approve(facts: ConsentFacts, drawn: DrawnHandles, now: int, policy: Policy) 
     return Issue(effects=(*required, *facts.spends, opened, code, Record(fact=fact)), lost={**lost, **_finished(facts)})
 
 
+def _ends_at(request: StandingRequest, now: int, policy: Policy) -> int:
+    return now + seconds(policy.authorization_code_lifetime) + seconds(access_duration(request, policy))
+
+
 def deny(facts: ConsentFacts) -> Issue:
-    """A no completes the request, too: it is spent and cannot become a yes (CON-07)."""
+    """A no completes the request, too: it is spent and cannot become a yes (CON-07), nor can an earlier yes count."""
     fact = _fact(AuditEvent.CONSENT_DENIED, facts)
-    return Issue(effects=(*facts.spends, Record(fact=fact)), lost=_finished(facts))
+    forgotten = (Spend(kind=HandleKind.CONSENT, digest=facts.remembered_as),) if facts.is_remembered else ()
+    lost = _finished(facts) | dict.fromkeys(forgotten, _changed("an earlier answer was forgotten", facts))
+    return Issue(effects=(*facts.spends, *forgotten, Record(fact=fact)), lost=lost)
 
 
 def _still_as_shown(facts: ConsentFacts) -> tuple[tuple[Effect, ...], dict[Effect, Refuse]]:
     request, session = facts.request, facts.session
     client = Require(required=Required.CLIENT, identifier=request.client.client_id, version=request.client.version)
     user = Require(required=Required.USER, identifier=session.subject, version=session.user_version)
-    resources = tuple(
-        Require(required=Required.RESOURCE, identifier=resource.resource, version=resource.version)
-        for resource in request.resources
-    )
+    resources = tuple(requirement for resource in request.resources for requirement in resource.requirements)
     lost: dict[Effect, Refuse] = {
         client: _changed("the client changed", facts),
         user: _changed("the user changed", facts),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fapi_as.kernel.seam import TokenDecision, TokenRequest, TokensToIssue
-from fapi_as.protocol import resource, scope
+from fapi_as.protocol import openid_grant, resource, scope
 from fapi_as.protocol.authorization_request import AuthorizationGrant
 from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import Effect, Require, Required, Touch
@@ -16,6 +16,7 @@ from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.profile import REFRESH_TOKEN_IDLE_GRAIN
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.user import RegisteredUser
+from fapi_as.protocol.userinfo_resource import with_userinfo
 
 GRANT_TYPE: Final = "refresh_token"
 
@@ -41,34 +42,36 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
         return Refuse(error=InvalidGrant("the authorization has ended"))
     if request.now >= handle.usable_until:  # RT-3: idle, and absolute because no use moves it beyond `ends_at`
         return Refuse(error=InvalidGrant("refresh token expired"))
-    if facts.user is None or facts.user.version != grant.user_version:  # OA-RT-4: a new password ends it
+    user = facts.user
+    if user is None or user.version != grant.user_version:  # OA-RT-4: a new password ends it
         return Refuse(error=InvalidGrant("the user changed"))
-    audience = resource.chosen(request.parameters.resources, grant.resources)
-    registered = facts.resources.get(audience)
+    beside = openid_grant.issuer_beside(grant, policy.issuer)
+    audience = resource.chosen(request.parameters.resources, grant.resources, beside=beside)
+    registered = with_userinfo(facts.resources, (audience,), policy.issuer).get(audience)
     if registered is None:
         raise InvalidTarget("the resource is gone")
-    if not registered.refresh_tokens:
+    if not registered.refresh_tokens and not registered.built_in:
         return Refuse(error=InvalidGrant("the resource allows no refresh tokens any more"))
     asked = request.parameters.get("scope")
     granted = grant.scope if asked is None else scope.limited(scope.parse(asked), grant.scope)  # OA-RT-2
     used = _used(handle, grant, request.now, policy)
     live_user = Require(required=Required.USER, identifier=grant.subject, version=grant.user_version)
     live_grant = Require(required=Required.AUTHORIZATION, identifier=grant.authorization_id)
-    live_resource = Require(required=Required.RESOURCE, identifier=audience, version=registered.version)
     return TokensToIssue(
         subject=grant.subject,
         scope=scope.narrowed(granted, grant.scope_of(audience), client.scope, registered.scopes),
         resource=audience,
         authorization_id=grant.authorization_id,
         access_token_seconds=seconds(registered.access_token_lifetime or policy.access_token_lifetime),
-        claims={"auth_time": grant.auth_time, "acr": grant.acr},  # of the sign-in, never of the refresh (AT-3)
-        effects=(live_user, live_grant, live_resource, *used),
+        claims=openid_grant.access_token_claims(grant, audience, policy.issuer),
+        effects=(live_user, live_grant, *registered.requirements, *used),
         lost={
             **{effect: Refuse(error=InvalidGrant("the authorization has ended")) for effect in used},
             live_user: Refuse(error=InvalidGrant("the user changed")),
             live_grant: Refuse(error=InvalidGrant("the authorization has ended")),
-            live_resource: Refuse(error=InvalidTarget("the resource changed")),
+            **dict.fromkeys(registered.requirements, Refuse(error=InvalidTarget("the resource changed"))),
         },
+        id_token=openid_grant.id_token(grant, user, granted, client.scope),
     )
 
 

@@ -29,7 +29,7 @@ from fapi_as.kernel.browser import (
     visitor,
 )
 from fapi_as.kernel.door import settle
-from fapi_as.kernel.interaction import PendingInteraction, pending_interaction, step_url
+from fapi_as.kernel.interaction import PendingInteraction, pending_interaction, require_person, step_url
 from fapi_as.kernel.messages import EndpointRequest, Page, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.protocol.decisions import Decision, Refuse
@@ -43,14 +43,15 @@ _UNAUTHORIZED: Final = 401
 
 
 async def show(context: Context, request: EndpointRequest) -> Page | SeeOther:
-    """Ask who the person is; a live session goes on to consent, which is asked anew every time.
+    """Ask who the person is; a live session that the request accepts goes on to consent.
 
     Raises:
         ProtocolError: no interaction of this browser.
+        Refused: the client is told that nobody, or somebody else, is signed in.
     """
     browser = await visitor(context, request)
     pending = await pending_interaction(context, request, browser, parse(request.query_string).get("interaction"))
-    if browser.signed_in is not None:
+    if await require_person(context, request, browser, pending) is not None:
         return SeeOther(location=step_url(context.policy, "/consent", pending.handle))
     return _form(context, browser, pending)
 
@@ -129,6 +130,7 @@ def _form(context: Context, browser: Visitor, pending: PendingInteraction, *, pr
             "csrf_token": form_token(context, browser, _PURPOSE, pending.handle),
             "client_name": asked.client.client_name,
             "problem": problem,
+            "login_hint": (asked.validated.openid and asked.validated.openid.login_hint) or "",
         },
         # the redirects after this form may end at the client, when the request falls in between
         form_action=(form_action_source(asked.validated.redirect_uri),),

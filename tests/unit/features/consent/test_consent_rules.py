@@ -73,7 +73,7 @@ SPENDS = (
     Spend(kind=HandleKind.REQUEST_URI, digest=b"r"),
     Spend(kind=HandleKind.INTERACTION, digest=b"i"),
 )
-FACTS = ConsentFacts(request=REQUEST, session=SESSION, touch=TOUCH, spends=SPENDS)
+FACTS = ConsentFacts(request=REQUEST, session=SESSION, touch=TOUCH, spends=SPENDS, remembered_as=b"m" * 32)
 DRAWN = DrawnHandles(code_digest=b"code", authorization_id="family")
 
 
