@@ -1,0 +1,152 @@
+"""The sections of the configuration and their hardened defaults."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from fapi_as.protocol import profile
+from fapi_as.protocol.policy import Policy, seconds
+from fapi_as.settings.values import (
+    PrivateHost,
+    ResolvedPath,
+    between,
+    bind_host,
+    database_url,
+    in_range,
+    issuer_url,
+    longer_than_jwks_max_age,
+)
+
+DEFAULT_TENANT: Final = "default"
+_HIGHEST_PORT: Final = 65535
+_WORKER_LIMIT: Final = 64
+_ROTATION_CEILING_DAYS: Final = 365  # JOSE-34: no signing key is for ever
+
+
+class _Section(BaseModel):
+    # strict: "8443" is no port and 1 is no boolean; defaults are validated, since paths are resolved there
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, hide_input_in_errors=True
+    )
+
+
+class Server(_Section):
+    """Where the server lives and how it is reached."""
+
+    issuer: Annotated[str, AfterValidator(issuer_url)]
+    host: Annotated[str, AfterValidator(bind_host)] = "127.0.0.1"
+    port: Annotated[int, in_range(1, _HIGHEST_PORT)] = 8443
+    workers: Annotated[int, in_range(1, _WORKER_LIMIT)] = 1
+    certificate_file: ResolvedPath = Path("authorization-server.pem")
+    private_key_file: ResolvedPath = Path("authorization-server.key")
+
+
+class Database(_Section):
+    """The one store that all workers share."""
+
+    url: Annotated[str, AfterValidator(database_url)] = "sqlite:///fapi-as.db"
+
+    @property
+    def path(self) -> Path:
+        """The file of the database."""
+        return Path(self.url.removeprefix("sqlite:///"))
+
+
+class Keys(_Section):
+    """What seals the signing keys and every payload at rest."""
+
+    sealing_key_file: ResolvedPath = Path("sealing.key")
+    rotation_days: Annotated[int, in_range(1, _ROTATION_CEILING_DAYS)] = 90
+    jwks_max_age: Annotated[int, between(timedelta(seconds=1), profile.JWKS_MAX_AGE_CEILING, "JOSE-33")] = seconds(
+        profile.JWKS_MAX_AGE
+    )
+    published_before_use: Annotated[
+        int, between(timedelta(seconds=2), timedelta(days=1), "JOSE-34"), AfterValidator(longer_than_jwks_max_age)
+    ] = seconds(profile.SIGNING_KEY_PUBLISHED_BEFORE_USE)
+
+
+class Fetch(_Section):
+    """How documents of others are had: the jwks_uri of clients."""
+
+    ca_file: ResolvedPath | None = None
+    allowed_private_hosts: Annotated[tuple[PrivateHost, ...], Field(strict=False)] = ()
+
+
+class Lifetimes(_Section):
+    """All in seconds; shorter is allowed, longer than the profile is not."""
+
+    authorization_code: Annotated[
+        int, between(timedelta(seconds=5), profile.AUTHORIZATION_CODE_CEILING, "FAPI2-AS-13")
+    ] = seconds(profile.AUTHORIZATION_CODE_LIFETIME)
+    request_uri: Annotated[
+        int, between(profile.REQUEST_URI_FLOOR, profile.REQUEST_URI_CEILING, "FAPI2-AZ-15, RFC 9126 section 2.2")
+    ] = seconds(profile.REQUEST_URI_LIFETIME)
+    interaction: Annotated[int, between(timedelta(minutes=1), profile.INTERACTION_LIFETIME, "LOG-20")] = seconds(
+        profile.INTERACTION_LIFETIME
+    )
+    session: Annotated[int, between(timedelta(minutes=1), profile.SESSION_CEILING, "LOG-14")] = seconds(
+        profile.SESSION_LIFETIME
+    )
+    session_idle: Annotated[int, between(timedelta(minutes=1), profile.SESSION_IDLE, "LOG-14")] = seconds(
+        profile.SESSION_IDLE
+    )
+    access_token: Annotated[int, between(timedelta(seconds=10), profile.ACCESS_TOKEN_CEILING, "DPOP-AS-17, AT-15")] = (
+        seconds(profile.ACCESS_TOKEN_LIFETIME)
+    )
+    refresh_token: Annotated[int, between(timedelta(minutes=1), profile.REFRESH_TOKEN_CEILING, "RT-3")] = seconds(
+        profile.REFRESH_TOKEN_LIFETIME
+    )
+    refresh_token_idle: Annotated[int, between(timedelta(minutes=1), profile.REFRESH_TOKEN_CEILING, "RT-3")] = seconds(
+        profile.REFRESH_TOKEN_IDLE
+    )
+
+
+class Dpop(_Section):
+    """Proofs of possession at our own endpoints."""
+
+    nonces: bool = True
+    proof_age: Annotated[int, between(timedelta(seconds=5), profile.DPOP_PROOF_AGE_CEILING, "DPOP-12")] = seconds(
+        profile.DPOP_PROOF_AGE
+    )
+
+
+class Logging(_Section):
+    """What the processes say on stderr; ids and outcomes, never secrets."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "text"] = "json"
+
+
+class Settings(_Section):
+    """The whole configuration, already judged."""
+
+    server: Server
+    database: Database
+    keys: Keys
+    fetch: Fetch
+    lifetimes: Lifetimes
+    dpop: Dpop
+    logging: Logging
+
+    def policy(self, tenant: str = DEFAULT_TENANT) -> Policy:
+        """What rules get instead of settings."""
+        lifetimes = self.lifetimes
+        return Policy(
+            tenant=tenant,
+            issuer=self.server.issuer,
+            authorization_code_lifetime=timedelta(seconds=lifetimes.authorization_code),
+            request_uri_lifetime=timedelta(seconds=lifetimes.request_uri),
+            interaction_lifetime=timedelta(seconds=lifetimes.interaction),
+            session_lifetime=timedelta(seconds=lifetimes.session),
+            session_idle=timedelta(seconds=lifetimes.session_idle),
+            access_token_lifetime=timedelta(seconds=lifetimes.access_token),
+            refresh_token_lifetime=timedelta(seconds=lifetimes.refresh_token),
+            refresh_token_idle=timedelta(seconds=lifetimes.refresh_token_idle),
+            dpop_proof_age=timedelta(seconds=self.dpop.proof_age),
+            dpop_nonces=self.dpop.nonces,
+            jwks_max_age=timedelta(seconds=self.keys.jwks_max_age),
+        )
