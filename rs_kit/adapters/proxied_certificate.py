@@ -30,6 +30,8 @@ SECRET_HEADER: Final = "x-proxy-secret"  # noqa: S105 - the name of a field
 _FEWEST_SECRET_BYTES: Final = 32
 _THUMBPRINT_BYTES: Final = 32
 _OF_THE_PEER: Final = (PEER_CERTIFICATE, PEER_CHAIN, MUTUAL_TLS)
+# never None beside a certificate: to an application that reads it, None means that somebody verified
+_UNVERIFIED: Final = "the proxy says no more than that it was shown"
 _NO_TLS: Final[dict[str, object]] = {"server_cert": None, "tls_version": None, "cipher_suite": None}
 
 Network = IPv4Network | IPv6Network
@@ -181,5 +183,6 @@ def _said(scope: Scope, shown: ClientCertificate | None) -> dict[str, Any]:
     if shown is not None:
         state |= {PEER_CERTIFICATE: shown.leaf, PEER_CHAIN: shown.chain, MUTUAL_TLS: True}
         told["client_cert_chain"] = tuple(ssl.DER_cert_to_PEM_cert(der) for der in (shown.leaf, *shown.chain))
+        told["client_cert_error"] = _UNVERIFIED
     extensions["tls"] = {**_NO_TLS, **extensions.get("tls", {}), **told}
     return {"state": state, "extensions": extensions}
