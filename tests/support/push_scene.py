@@ -10,7 +10,7 @@ from fapi_as.protocol.audit_events import AuditEvent
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
 from fapi_as.protocol.effects import HandleKind
 from fapi_as.protocol.handles import digest_of
-from tests.support.fapi_client import Refused
+from tests.support.fapi_client import Pushed, Refused
 from tests.support.house import House
 
 SHOP = "https://shop.example/mcp"
@@ -19,7 +19,11 @@ SHOP = "https://shop.example/mcp"
 async def kept(house: House, **form: Any) -> ValidatedAuthorizationRequest:
     """What a push with these changes leaves in the store."""
     with house.agent.lying(form=form):
-        pushed = await house.agent.push()
+        return validated_of(house, await house.agent.push())
+
+
+def validated_of(house: House, pushed: Pushed) -> ValidatedAuthorizationRequest:
+    """What the store keeps of a pushed request."""
     handle = next(
         found
         for found in house.store.handles_of(HandleKind.REQUEST_URI)
