@@ -14,7 +14,8 @@ from fapi_as.adapters.store import SharedCheck
 from fapi_as.adapters.tls.client_trust import NoTrust
 from fapi_as.kernel import capabilities
 from fapi_as.kernel.seam import Context, Feature
-from fapi_as.protocol.errors import TooManyRequests
+from fapi_as.ports import CertificateTrust
+from fapi_as.protocol.errors import StorageUnavailable, TooManyRequests
 from fapi_as.protocol.policy import Policy
 from rs_kit.protocol import base64url, jws
 from rs_kit.protocol.algorithms import canonical
@@ -76,7 +77,7 @@ class FakeSigner:
 
     def sign(self, claims: Mapping[str, object], *, typ: str, alg: str | None = None) -> str:
         if self.unable:
-            raise RuntimeError("no signature")
+            raise StorageUnavailable("no signature")
         self.signed.append((typ, claims))
         key = self.key if alg is None else self._keys()[canonical(alg)]
         return jws.sign(key, claims, typ=typ)
@@ -119,6 +120,7 @@ def context(
     signer: FakeSigner | None = None,
     entropy: SeededEntropy | None = None,
     passwords: PlainPasswords | None = None,
+    certificate_trust: CertificateTrust | None = None,
     features: tuple[Feature, ...] | None = None,
 ) -> Context:
     """A Context over fakes: every enabled feature, tenant `default`, issuer https://as.example."""
@@ -135,7 +137,7 @@ def context(
         entropy=entropy or SeededEntropy(),
         passwords=passwords or PlainPasswords(),
         client_keys=RegisteredKeys(),
-        certificate_trust=NoTrust(),
+        certificate_trust=certificate_trust or NoTrust(),
         proof_keys=ProofKeys(),
         nonce_key=NONCE_KEY,
         browser_key=BROWSER_KEY,
