@@ -29,7 +29,7 @@ REFUSED: Final = "rs_kit.proxied_certificate.refused"  # in the scope, for appli
 SECRET_HEADER: Final = "x-proxy-secret"  # noqa: S105 - the name of a field
 _FEWEST_SECRET_BYTES: Final = 32
 _THUMBPRINT_BYTES: Final = 32
-_OF_THE_PEER: Final = (PEER_CERTIFICATE, PEER_CHAIN, MUTUAL_TLS)
+_OF_THE_PEER: Final = (PEER_CERTIFICATE, PEER_CHAIN)
 # never None beside a certificate: to an application that reads it, None means that somebody verified
 _UNVERIFIED: Final = "the proxy says no more than that it was shown"
 _NO_TLS: Final[dict[str, object]] = {"server_cert": None, "tls_version": None, "cipher_suite": None}
@@ -81,7 +81,8 @@ class ProxiedCertificate:
     """ASGI middleware; nothing behind it ever sees a header that claims a certificate, whoever sent it.
 
     For a request of the proxy the scope says what the proxy says: the client's certificate, or none. The proxy's own
-    one is gone. For everybody else the scope stays what the server said of the connection.
+    one is gone. Where certificates are asked for (`mutual_tls`) is what our listener says, and wherever the proxy hands
+    one on. For everybody else the scope stays what the server said of the connection.
 
     Args:
         trust: who the proxy is.

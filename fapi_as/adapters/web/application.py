@@ -16,6 +16,8 @@ from fapi_as.adapters.web.protocol_endpoints import ProtocolEndpoints
 from fapi_as.adapters.web.responses import Answering
 from fapi_as.kernel.seam import Context
 from fapi_as.ports import Clock
+from fapi_as.protocol.errors import ProtocolError
+from rs_kit.adapters.proxied_certificate import ProxiedCertificate, ProxyTrust
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -23,7 +25,11 @@ _logger: Final = logging.getLogger("fapi_as.web")
 
 
 def build_application(
-    contexts: Mapping[str, Context], *, clock: Clock, lifespan: Lifespan = contextlib.nullcontext
+    contexts: Mapping[str, Context],
+    *,
+    clock: Clock,
+    lifespan: Lifespan = contextlib.nullcontext,
+    proxy: ProxyTrust | None = None,
 ) -> Application:
     """One ASGI application for all tenants.
 
@@ -31,12 +37,15 @@ def build_application(
         contexts: by the path of the tenant's issuer: "" at the root, "/t/acme" for others.
         clock: read once per request.
         lifespan: entered before the first request and left after the last.
+        proxy: who may tell what certificate a client has shown; without one no header is ever asked.
     """
     answering = Answering(clock=clock, render_page=renderer())
     found = routes(contexts)
     pages = cast(Application, quart_application(found, answering=answering))  # Quart's types are narrower than ASGI's
     entropy = next(iter(contexts.values())).entropy
-    front = ProtocolEndpoints(found, answering=answering, pages=pages, entropy=entropy)
+    front: Application = ProtocolEndpoints(found, answering=answering, pages=pages, entropy=entropy)
+    if proxy is not None:
+        front = _behind(proxy, front)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -48,6 +57,14 @@ def build_application(
             await send({"type": "websocket.close"})
 
     return application
+
+
+def _behind(proxy: ProxyTrust, front: Application) -> Application:
+    async def refuse(error: ProtocolError, scope: Scope, receive: Receive, send: Send) -> None:
+        del error  # it is in the scope: the door refuses, and writes the fact
+        await front(scope, receive, send)
+
+    return ProxiedCertificate(front, proxy, refuse=refuse)
 
 
 async def _live(lifespan: Lifespan, receive: Receive, send: Send) -> None:

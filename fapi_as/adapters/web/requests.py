@@ -16,6 +16,7 @@ from fapi_as.protocol.errors import (
     UnsupportedContentEncoding,
 )
 from fapi_as.protocol.profile import REQUEST_BODY_LIMIT
+from rs_kit.adapters.proxied_certificate import REFUSED
 
 BODY_TIME_LIMIT: Final = timedelta(seconds=15)  # HTT-16 of the attack catalogue
 # where the listener leaves them, in scope["state"]
@@ -64,6 +65,17 @@ def judge_host(scope: Scope, name: bytes | None) -> None:
     asked, _, port = host.rpartition(b":")
     if host != name and (asked != name or not port.isdigit()):
         raise MisdirectedRequest("another host")
+
+
+def judge_certificate(scope: Scope) -> None:
+    """Refuse a request whose certificate the trusted proxy tells in a form that cannot be read (RFC 9440).
+
+    Raises:
+        InvalidRequest: it is repeated or malformed; without it the client would be judged as one without a certificate.
+    """
+    error: InvalidRequest | None = scope.get(REFUSED)
+    if error is not None:
+        raise error
 
 
 def judge_body(scope: Scope) -> None:

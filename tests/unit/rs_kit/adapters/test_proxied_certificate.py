@@ -107,7 +107,8 @@ async def test_of_a_client_without_a_certificate_the_proxys_own_is_not_left(
     said = [pair for pair in asked["headers"] if not pair[0].startswith(b"client-cert")]
     _, scope = await seen(trust, {**asked, "headers": said})
     assert peer_certificate(scope) is None
-    assert not {"peer_certificate", "peer_chain", "mutual_tls"} & set(scope["state"])
+    assert not {"peer_certificate", "peer_chain"} & set(scope["state"])
+    assert scope["state"].get("mutual_tls") == asked["state"].get("mutual_tls")  # the address that it came to
     assert tuple(scope["extensions"]["tls"]["client_cert_chain"]) == ()
     assert scope["extensions"]["tls"]["client_cert_error"] is None
     assert scope["state"].get("of_the_lifespan") == asked["state"].get("of_the_lifespan")
