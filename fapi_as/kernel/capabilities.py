@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fapi_as.kernel.seam import AnyGrant, Endpoint, Feature
+from fapi_as.kernel.seam import AnyGrant, Endpoint, Face, Feature
 from fapi_as.kernel.token_endpoint import TOKEN_ENDPOINT
+from fapi_as.protocol.client_metadata import PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH
 from fapi_as.protocol.policy import Policy
 from rs_kit.protocol.algorithms import ADVERTISED_ALGORITHMS
 
@@ -53,12 +54,33 @@ def metadata(features: tuple[Feature, ...], policy: Policy) -> dict[str, object]
     grant_types = sorted(grants(features))
     if grant_types:
         document["grant_types_supported"] = grant_types
-        document["token_endpoint_auth_methods_supported"] = ["private_key_jwt"]
+        document["token_endpoint_auth_methods_supported"] = authentication_methods(policy)
         document["token_endpoint_auth_signing_alg_values_supported"] = list(ADVERTISED_ALGORITHMS)
         document["dpop_signing_alg_values_supported"] = list(ADVERTISED_ALGORITHMS)
+    if policy.mutual_tls_url is not None:
+        document["tls_client_certificate_bound_access_tokens"] = True  # RFC 8705 §3.3
+        document["mtls_endpoint_aliases"] = _aliases(features, policy)
     for feature in features:
         _merge(document, feature.metadata)
     return {member: value for member, value in document.items() if value not in ([], ())}
+
+
+def authentication_methods(policy: Policy) -> list[str]:
+    """How clients authenticate here: with certificates only where they are asked for (MD-2, RFC 8705 §2)."""
+    methods = [PRIVATE_KEY_JWT]
+    if policy.mutual_tls_url is not None:
+        methods += [TLS_CLIENT_AUTH] if policy.client_authorities else []
+        methods.append(SELF_SIGNED_TLS_CLIENT_AUTH)
+    return methods
+
+
+def _aliases(features: tuple[Feature, ...], policy: Policy) -> dict[str, str]:
+    """RFC 8705 §5: what clients post to, there where certificates are asked for; never a page (MTLS-21)."""
+    return {
+        endpoint.metadata_member: policy.url(endpoint.path, mutual_tls=True)
+        for endpoint in endpoints(features).values()
+        if endpoint.metadata_member is not None and endpoint.face is Face.PROTOCOL and "POST" in endpoint.methods
+    }
 
 
 def _merge(document: dict[str, object], more: Mapping[str, object]) -> None:

@@ -26,6 +26,7 @@ class Policy:
     dpop_nonces: bool = True
     jwks_max_age: timedelta = profile.JWKS_MAX_AGE
     mutual_tls_url: str | None = None  # where client certificates are asked for, without a slash at its end
+    client_authorities: bool = False  # whether anybody is trusted to certify clients (RFC 8705 §2.1)
 
     def url(self, path: str, *, mutual_tls: bool = False) -> str:
         """The absolute URL of one of our paths; RFC 8414 §2 endpoints, or their RFC 8705 §5 aliases."""

@@ -77,6 +77,8 @@ class FapiClient(FapiMessages):
         what: issuer, client_id, client_key and the other arguments of FapiMessages.
     """
 
+    token_type = "dpop"
+
     def __init__(self, http: httpx2.AsyncClient, *, browser: Browser | None = None, **what: Any) -> None:
         super().__init__(**what)
         self.http = http
@@ -209,7 +211,7 @@ class FapiClient(FapiMessages):
         if response.status_code != httpx2.codes.OK:
             raise Refused(response)
         answer = response.json()
-        assert answer["token_type"].lower() == "dpop", answer  # DPOP-CL-1
+        assert answer["token_type"].lower() == self.token_type, answer  # DPOP-CL-1
         assert "no-store" in response.headers["cache-control"], response.headers
         return Tokens(
             access_token=answer["access_token"],

@@ -199,15 +199,22 @@ class FapiMessages:
         } | lies.proof_claims
         return (lies.proof_key or key).sign(_without(header), _without(claims))
 
-    def form_request(self, endpoint: str, parameters: dict[str, Any], *, key: PeerKey | None = None) -> Message:
-        """An authenticated form POST to one endpoint of the metadata; `key` makes the proof."""
-        url = str(self.metadata[endpoint])
-        form: dict[str, Any] = {
+    def address(self, endpoint: str) -> str:
+        """Where one endpoint of the metadata is."""
+        return str(self.metadata[endpoint])
+
+    def credentials(self) -> dict[str, Any]:
+        """What a form says of who sends it."""
+        return {
             "client_id": self.client_id,
             "client_assertion_type": ASSERTION_TYPE,
             "client_assertion": self.assertion(),
         }
-        body = urlencode(list(pairs(form | parameters | self.lies.form))).encode()
+
+    def form_request(self, endpoint: str, parameters: dict[str, Any], *, key: PeerKey | None = None) -> Message:
+        """An authenticated form POST to one endpoint of the metadata; `key` makes the proof."""
+        url = self.address(endpoint)
+        body = urlencode(list(pairs(self.credentials() | parameters | self.lies.form))).encode()
         headers = [("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json")]
         headers += [("dpop", value) for value in self._proofs("POST", url, None, key)]
         return Message(url, (*headers, *self.lies.headers), body)

@@ -13,6 +13,7 @@ from fapi_as.kernel import capabilities
 from fapi_as.kernel.door import absent, answer
 from fapi_as.kernel.messages import EndpointRequest
 from fapi_as.kernel.seam import Face
+from fapi_as.ports import CertificateTrust
 from fapi_as.protocol.audit_events import AuditEvent
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.client_metadata import parse_client
@@ -20,6 +21,7 @@ from fapi_as.protocol.policy import Policy
 from fapi_as.protocol.resource_registration import parse_resource
 from fapi_as.protocol.user import RegisteredUser
 from tests.support.browser import Browser, Callback, Page
+from tests.support.certificates import Shown
 from tests.support.fakes import ISSUER, FakeSigner, FrozenClock, PlainPasswords, context
 from tests.support.fapi_client import FapiClient
 from tests.support.fapi_messages import Pushed
@@ -35,15 +37,28 @@ SCOPES: Final = {"accounts:read": "See your balances", "transfers:write": "Send 
 class House(httpx2.AsyncBaseTransport):
     """One tenant; `alice` may sign in, `agent` is her client, `RESOURCE` the bank.
 
-    `source` is the address that requests come from; `log` keeps every request with its status.
+    `source` is the address that requests come from; `log` keeps every request with its status. A request to the
+    policy's mTLS address brings the certificate that its extension `certificate` holds (tests.support.certificates).
     """
 
-    def __init__(self, *, policy: Policy | None = None, store: MemoryStore | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        policy: Policy | None = None,
+        store: MemoryStore | None = None,
+        certificate_trust: CertificateTrust | None = None,
+    ) -> None:
         self.clock = FrozenClock()
         self.store = store if store is not None else MemoryStore()
         self.passwords = PlainPasswords()
         self.signer = FakeSigner()
-        self.context = context(self.store, policy=policy, signer=self.signer, passwords=self.passwords)
+        self.context = context(
+            self.store,
+            policy=policy,
+            signer=self.signer,
+            passwords=self.passwords,
+            certificate_trust=certificate_trust,
+        )
         self.endpoints = capabilities.endpoints(self.context.features)
         self.source = "192.0.2.1"
         self.log: list[tuple[str, str, int]] = []
@@ -134,7 +149,10 @@ class House(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         target = urlsplit(str(request.url))
-        assert f"{target.scheme}://{target.netloc}" == ISSUER, f"a request to somewhere else: {request.url}"
+        origin = f"{target.scheme}://{target.netloc}"
+        mutual_tls = origin == self.context.policy.mutual_tls_url
+        assert origin == ISSUER or mutual_tls, f"a request to somewhere else: {request.url}"
+        shown: Shown | None = request.extensions.get("certificate") if mutual_tls else None
         asked = EndpointRequest(
             method=request.method,
             path=target.path,
@@ -144,6 +162,9 @@ class House(httpx2.AsyncBaseTransport):
             now=self.clock.now(),
             correlation_id=self._next_correlation_id(),
             source=self.source,
+            peer_certificate=None if shown is None else shown.der,
+            peer_chain=() if shown is None else shown.chain,
+            mutual_tls=mutual_tls,
         )
         endpoint = self.endpoints.get(target.path)
         with watched_exchange(self) as seen:

@@ -16,29 +16,38 @@ _OPENID: Final = "/.well-known/openid-configuration"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One endpoint of one tenant; `host` is the name that requests for it must be for, None where any will do."""
+    """One endpoint of one tenant; `host` is the name that requests for it must be for, None where any will do.
+
+    `mutual_tls_host` is the same for requests that come to the address where certificates are asked for.
+    """
 
     path: str
     context: Context
     endpoint: Endpoint
     host: bytes | None
+    mutual_tls_host: bytes | None
 
 
 def routes(contexts: Mapping[str, Context]) -> dict[bytes, Route]:
     """Every address of every tenant; tenants are keyed by the path of their issuer, "" at the root."""
     found: dict[bytes, Route] = {}
     for prefix, context in contexts.items():
-        name = _host_of(context.policy.issuer)
+        issuer, alias = context.policy.issuer, context.policy.mutual_tls_url
         for endpoint in endpoints(context.features).values():
             for path in _paths(prefix, endpoint.path):
-                host = None if endpoint.any_host else name
-                found[path.encode("ascii")] = Route(path=path, context=context, endpoint=endpoint, host=host)
+                found[path.encode("ascii")] = Route(
+                    path=path,
+                    context=context,
+                    endpoint=endpoint,
+                    host=None if endpoint.any_host else _host_of(issuer),
+                    mutual_tls_host=None if endpoint.any_host else _host_of(alias or issuer),
+                )
     return found
 
 
-def _host_of(issuer: str) -> bytes:
+def _host_of(url: str) -> bytes:
     """As a Host field names it: an IPv6 address has its brackets."""
-    name = urlsplit(issuer).hostname or ""
+    name = urlsplit(url).hostname or ""
     return (f"[{name}]" if ":" in name else name).encode("ascii")
 
 

@@ -9,11 +9,12 @@ from typing import Final
 
 from fapi_as.adapters.web.addresses import Route
 from fapi_as.adapters.web.asgi import Scope
-from fapi_as.adapters.web.requests import endpoint_request, judge_body, judge_host
+from fapi_as.adapters.web.requests import MUTUAL_TLS, endpoint_request, judge_body, judge_host
 from fapi_as.kernel import door
 from fapi_as.kernel.messages import EndpointRequest, EndpointResponse
+from fapi_as.kernel.seam import Face
 from fapi_as.ports import Clock
-from fapi_as.protocol.errors import ProtocolError
+from fapi_as.protocol.errors import MisdirectedRequest, ProtocolError
 
 _EVERYWHERE: Final = (
     (b"strict-transport-security", b"max-age=63072000; includeSubDomains"),  # FAPI2-NET-8
@@ -36,11 +37,26 @@ class Body:
 async def collect(route: Route, scope: Scope, read: Callable[[], Awaitable[bytes]]) -> Body:
     """Read the body within its limits, if the head allows it at all."""
     try:
-        judge_host(scope, route.host)
+        judge_address(route, scope)
         judge_body(scope)
         return Body(content=await read())
     except ProtocolError as error:
         return Body(refusal=error)
+
+
+def judge_address(route: Route, scope: Scope) -> None:
+    """Refuse a request that came to the wrong place.
+
+    A page is never at the address where certificates are asked for: a browser that went there would ask its person for
+    one at each visit (MTLS-21), so nothing may depend on a page being found there.
+
+    Raises:
+        InvalidRequest, MisdirectedRequest: as `judge_host`, or a page at the mTLS address.
+    """
+    mutual_tls = scope.get("state", {}).get(MUTUAL_TLS, False)
+    if mutual_tls and route.endpoint.face is Face.PAGE:
+        raise MisdirectedRequest("a page at the mTLS address")
+    judge_host(scope, route.mutual_tls_host if mutual_tls else route.host)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -247,5 +247,5 @@ async def test_the_client_with_its_assertion_and_a_proof_gets_through(house: Hou
 async def test_a_proof_alone_does_not_say_who_the_client_is(house: House, grant: str) -> None:
     ask = await prepared(house, grant)
     with house.agent.lying(form={"client_assertion": ..., "client_assertion_type": ...}):
-        await refused(house, ask, 401, "invalid_client", reason="no assertion")
+        await refused(house, ask, 401, "invalid_client", reason="no assertion and no certificate")
     assert (await ask()).access_token

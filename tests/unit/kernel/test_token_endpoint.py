@@ -54,7 +54,7 @@ async def test_parameters_are_a_form_in_the_body(
 @pytest.mark.parametrize("charset", ["", "; charset=utf-8", ";charset=UTF-8"])
 async def test_a_form_may_name_its_charset(house: House, charset: str) -> None:
     response = await raw(house, b"grant_type=x", **{"content-type": f"Application/X-WWW-Form-Urlencoded{charset}"})
-    assert (response.status_code, house.last_detail) == (401, "no assertion")
+    assert (response.status_code, house.last_detail) == (401, "no assertion and no certificate")
 
 
 @pytest.mark.attack("COD-13")
@@ -100,9 +100,9 @@ async def test_authorization_details_that_a_grant_does_not_know_are_refused(hous
 @pytest.mark.parametrize(
     ("form", "detail"),
     [
-        ({"client_assertion": ..., "client_assertion_type": ...}, "no assertion"),
-        ({"client_assertion": ...}, "no assertion"),
-        ({"client_assertion": ..., "client_assertion_type": ..., "client_secret": "s"}, "no assertion"),
+        ({"client_assertion": ..., "client_assertion_type": ...}, "no assertion and no certificate"),
+        ({"client_assertion": ...}, "no assertion and no certificate"),
+        ({"client_assertion": ..., "client_assertion_type": ..., "client_secret": "s"}, "no assertion and no certificate"),
     ],
 )
 async def test_who_proves_nothing_is_no_client(house: House, form: dict[str, Any], detail: str) -> None:

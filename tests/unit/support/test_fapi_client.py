@@ -181,7 +181,7 @@ def test_what_it_says_is_what_the_server_wants() -> None:
     assert url == "https://as.example/token"
     assert form["resource"] == "https://rs.example/mcp"
     presented = present(form["client_assertion"], client_id=form["client_id"])
-    assert authenticate(presented, registered, issuer=ISSUER, now=NOW).registered == registered
+    assert authenticate(presented, registered, registered.keys, issuer=ISSUER, now=NOW).registered == registered
     expect = ProofExpectation("POST", url, NOW, 60, 30, None)
     assert verify_proof(lines["dpop"], expect=expect, keys=ProofKeys()).jkt == client.dpop_key.thumbprint
 
@@ -230,7 +230,9 @@ def test_a_lie_in_the_assertion_is_told(lies: dict[str, Any]) -> None:
     client = client_of(ToyServer())
     registered = parse_client(client.registration(), client_id="agent", version=1)
     with client.lying(**lies), pytest.raises(InvalidClient):
-        authenticate(present(client.assertion(), client_id="agent"), registered, issuer=ISSUER, now=NOW)
+        authenticate(
+            present(client.assertion(), client_id="agent"), registered, registered.keys, issuer=ISSUER, now=NOW
+        )
 
 
 def test_lies_around_the_proof_reach_the_wire() -> None:
