@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from fapi_as.protocol.audit_events import Stamp
+from fapi_as.protocol.authorization import LiveAuthorization
 from fapi_as.protocol.client import ClientKeySet, RegisteredClient
 from fapi_as.protocol.decisions import Decision
 from fapi_as.protocol.effects import HandleKind
@@ -55,6 +56,10 @@ class Reading(Protocol):
 
     async def handle(self, kind: HandleKind, digest: bytes) -> KeptHandle | None:
         """A handle of this kind, spent or not, as long as its row is kept; looking does not spend."""
+        ...
+
+    async def authorization(self, authorization_id: str, now: int) -> LiveAuthorization | None:
+        """An authorization that has not ended: not revoked, and not over."""
         ...
 
     async def user_named(self, username: str) -> RegisteredUser | None:

@@ -26,18 +26,23 @@ def user() -> None:
 
 @user.command()
 @click.argument("name")
+@click.option("--name", "full_name", help="The name that clients with the scope profile are told.")
+@click.option("--email", help="The address that clients with the scope email are told.")
 @_PASSWORD
 @AS_JSON
 @CONFIG
-def add(*, name: str, password_stdin: bool, as_json: bool, config: Path) -> None:
+def add(  # noqa: PLR0913 - one argument for each option
+    *, name: str, full_name: str | None, email: str | None, password_stdin: bool, as_json: bool, config: Path
+) -> None:
     """Add a user."""
     from fapi_as.adapters.entropy import SystemEntropy
-    from fapi_as.protocol.local_user import require_username
+    from fapi_as.protocol.local_user import require_personal_data, require_username
 
     with desk(config) as work:
         require_username(name)
+        personal = require_personal_data(full_name, email)
         hashed = _hashed(_password(from_stdin=password_stdin), name)
-        stored = work.operators.add_user(name, SystemEntropy().identifier(), hashed, work.stamp)
+        stored = work.operators.add_user(name, SystemEntropy().identifier(), hashed, work.stamp, personal)
     print_members(asdict(stored), as_json=as_json)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from fapi_as.protocol.display_text import is_displayable
 from rs_kit.protocol.errors import ProtocolError
 
 PASSWORD_MINIMUM: Final = 12  # characters, LOG-8
@@ -12,6 +14,9 @@ PASSWORD_MAXIMUM: Final = 256  # characters: hashing is work, and nobody types m
 _DISTINCT_MINIMUM: Final = 5
 _BESIDE_NAME_MINIMUM: Final = 8
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._@+-]{0,62}[a-z0-9])?\Z")  # one spelling per person, no look-alikes
+_NAME_LIMIT: Final = 128  # characters
+_EMAIL_LIMIT: Final = 254  # characters, RFC 5321 §4.5.3.1.3
+_EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
 # long enough and still the first that everybody tries; the whole list of short ones falls to the minimum length
 _WELL_KNOWN: Final = frozenset(
     {
@@ -63,6 +68,30 @@ def require_username(username: str) -> str:
     if _NAME.match(username) is None:
         raise _wrong("a user name is 1 to 64 of the characters a-z 0-9 . _ @ + - and begins and ends with a-z or 0-9")
     return username
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalData:
+    """What else is known about a user, for clients that may know it."""
+
+    name: str | None = None
+    email: str | None = None
+
+
+NO_PERSONAL_DATA: Final = PersonalData()
+
+
+def require_personal_data(name: str | None, email: str | None) -> PersonalData:
+    """A name and an address that may be shown and told.
+
+    Raises:
+        InvalidUser: more than a line, or nothing that looks like an address.
+    """
+    if name is not None and not is_displayable(name, _NAME_LIMIT):
+        raise _wrong(f"a name is one visible line of at most {_NAME_LIMIT} characters")
+    if email is not None and (len(email) > _EMAIL_LIMIT or _EMAIL.match(email) is None):
+        raise _wrong("an e-mail address is of the form name@host, in ASCII")
+    return PersonalData(name=name, email=email)
 
 
 def require_password(password: str, username: str) -> str:

@@ -27,6 +27,19 @@ async def test_an_authorization_is_required_live_until_it_expires_or_ends(harnes
     assert not await won(harness, live)
 
 
+async def test_an_authorization_is_found_by_its_name_until_it_expires_or_ends(harness: Harness) -> None:
+    reading = harness.store().reading
+    assert await reading.authorization("family", NOW) is None
+    assert await won(harness, OPEN)
+    found = await reading.authorization("family", NOW + 3599)
+    assert found is not None
+    assert (found.client_id, found.subject) == (OPEN.client_id, OPEN.subject)
+    assert await harness.store("other").reading.authorization("family", NOW) is None
+    assert await reading.authorization("family", NOW + 3600) is None
+    assert await won(harness, Revoke(authorization_id="family"))
+    assert await reading.authorization("family", NOW) is None
+
+
 async def test_a_client_is_required_live_and_at_its_version(harness: Harness) -> None:
     live = Require(required=Required.CLIENT, identifier="agent")
     assert not await won(harness, live)

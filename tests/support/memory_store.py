@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
+from fapi_as.protocol.authorization import LiveAuthorization
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.decisions import Decision, meaning_of_loss
 from fapi_as.protocol.effects import (
@@ -291,6 +292,13 @@ class MemoryReading:
             spent=self._store.is_spent(kind, digest),
             revoked=self._store.has_ended(kept.authorization_id),
         )
+
+    async def authorization(self, authorization_id: str, now: int) -> LiveAuthorization | None:
+        self._store.check_available()
+        opened = self._store.rows.authorizations.get(authorization_id)
+        if opened is None or self._store.has_ended(authorization_id) or now >= opened.expires_at:
+            return None
+        return LiveAuthorization(client_id=opened.client_id, subject=opened.subject)
 
     async def user_named(self, username: str) -> RegisteredUser | None:
         self._store.check_available()

@@ -2,15 +2,8 @@
 
 from fapi_as.adapters.store.database import Database
 from fapi_as.adapters.store.location import OutdatedDatabase, UnsupportedDatabase, UnusableDatabase
-from fapi_as.adapters.store.operators import (
-    AlreadyExists,
-    NotFound,
-    Operators,
-    StoredClient,
-    StoredFact,
-    StoredResource,
-    StoredUser,
-)
+from fapi_as.adapters.store.operators import AlreadyExists, NotFound, Operators
+from fapi_as.adapters.store.registered import StoredClient, StoredFact, StoredResource, StoredUser
 from fapi_as.adapters.store.schema import migrate
 from fapi_as.adapters.store.store_check import SharedCheck
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from sqlalchemy import update
@@ -15,9 +14,20 @@ from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from fapi_as.adapters.store.changes import Change, Changes
+from fapi_as.adapters.store.registered import (
+    StoredClient,
+    StoredFact,
+    StoredResource,
+    StoredUser,
+    stored_client,
+    stored_fact,
+    stored_resource,
+    stored_user,
+)
 from fapi_as.adapters.store.tables import Audit, Authorization, Client, Resource, User
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
 from fapi_as.protocol.client_metadata import parse_client, require_client_id, to_metadata
+from fapi_as.protocol.local_user import NO_PERSONAL_DATA, PersonalData
 from fapi_as.protocol.resource_registration import parse_resource, to_members
 
 _Row = TypeVar("_Row", bound=SQLModel)
@@ -29,51 +39,6 @@ class AlreadyExists(Exception):
 
 class NotFound(Exception):
     """Nothing with this name is registered; the message is one sentence."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredClient:
-    """A client as it is registered; `metadata` as RFC 7591 §3.2.1 shows it."""
-
-    client_id: str
-    metadata: Mapping[str, object]
-    enabled: bool
-    version: int
-    registered_at: int
-    changed_at: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredUser:
-    """A user without the password."""
-
-    username: str
-    subject: str
-    enabled: bool
-    version: int
-    registered_at: int
-    changed_at: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredResource:
-    """A resource; `members` as its file says."""
-
-    resource: str
-    members: Mapping[str, object]
-    enabled: bool
-    version: int
-    registered_at: int
-    changed_at: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredFact:
-    """One audit fact with its stamp and its place in the order of commits."""
-
-    id: int
-    fact: AuditFact
-    stamp: Stamp
 
 
 class Operators:
@@ -120,19 +85,19 @@ class Operators:
             )
             change.session.add(row)
             self._record_client(change, identifier, "added", stamp)
-            return _stored_client(row)
+            return stored_client(row)
 
     def client(self, client_id: str) -> StoredClient | None:
         """The client with this id, disabled or not."""
         with self._changes.read() as session:
             row = session.get(Client, (self._tenant, client_id))
-            return None if row is None else _stored_client(row)
+            return None if row is None else stored_client(row)
 
     def clients(self) -> tuple[StoredClient, ...]:
         """Every client, disabled ones too, by id."""
         with self._changes.read() as session:
             rows = session.exec(select(Client).where(Client.tenant == self._tenant).order_by(Client.client_id))
-            return tuple(_stored_client(row) for row in rows)
+            return tuple(stored_client(row) for row in rows)
 
     def set_client_enabled(self, client_id: str, stamp: Stamp, *, enabled: bool) -> None:
         """Let a client in or keep it out.
@@ -169,7 +134,9 @@ class Operators:
 
     # --- users
 
-    def add_user(self, username: str, subject: str, password_hash: str, stamp: Stamp) -> StoredUser:
+    def add_user(
+        self, username: str, subject: str, password_hash: str, stamp: Stamp, personal: PersonalData = NO_PERSONAL_DATA
+    ) -> StoredUser:
         """Add a user; the subject is random and was never used before.
 
         Raises:
@@ -189,10 +156,12 @@ class Operators:
                 enabled=1,
                 registered_at=stamp.at,
                 changed_at=stamp.at,
+                name=personal.name,
+                email=personal.email,
             )
             change.session.add(row)
             self._record_user(change, subject, "added", stamp)
-            return _stored_user(row)
+            return stored_user(row)
 
     def set_password(self, username: str, password_hash: str, stamp: Stamp) -> None:
         """Give a user another password; the new version ends what the old one allowed (OA-RT-4).
@@ -209,7 +178,7 @@ class Operators:
         """Every user, disabled ones too, by name."""
         with self._changes.read() as session:
             rows = session.exec(select(User).where(User.tenant == self._tenant).order_by(User.username))
-            return tuple(_stored_user(row) for row in rows)
+            return tuple(stored_user(row) for row in rows)
 
     def set_user_enabled(self, username: str, stamp: Stamp, *, enabled: bool) -> None:
         """Let a user in or keep the user out; either way what was allowed before ends.
@@ -269,19 +238,19 @@ class Operators:
             )
             change.session.add(row)
             self._record_resource(change, uri, "added", stamp)
-            return _stored_resource(row)
+            return stored_resource(row)
 
     def resource(self, uri: str) -> StoredResource | None:
         """The resource with this URI."""
         with self._changes.read() as session:
             row = session.get(Resource, (self._tenant, uri))
-            return None if row is None else _stored_resource(row)
+            return None if row is None else stored_resource(row)
 
     def resources(self) -> tuple[StoredResource, ...]:
         """Every resource, by URI."""
         with self._changes.read() as session:
             rows = session.exec(select(Resource).where(Resource.tenant == self._tenant).order_by(Resource.resource))
-            return tuple(_stored_resource(row) for row in rows)
+            return tuple(stored_resource(row) for row in rows)
 
     def remove_resource(self, uri: str, stamp: Stamp) -> None:
         """Remove a resource: no token for it is issued any more.
@@ -302,20 +271,20 @@ class Operators:
         """Facts with an id above `after`, oldest first."""
         with self._changes.read() as session:
             rows = session.exec(self._facts().where(col(Audit.id) > after).order_by(col(Audit.id)).limit(limit))
-            return tuple(_stored_fact(row) for row in rows)
+            return tuple(stored_fact(row) for row in rows)
 
     def audit_tail(self, limit: int = 20) -> tuple[StoredFact, ...]:
         """The last facts, oldest first."""
         with self._changes.read() as session:
             rows = session.exec(self._facts().order_by(col(Audit.id).desc()).limit(limit)).all()
-            return tuple(_stored_fact(row) for row in reversed(rows))
+            return tuple(stored_fact(row) for row in reversed(rows))
 
     def explain(self, correlation_id: str) -> tuple[StoredFact, ...]:
         """The facts of one request: its refusals, by index; else whatever it did, by reading them all."""
         facts = self._facts().where(Audit.correlation_id == correlation_id).order_by(col(Audit.id))
         with self._changes.read() as session:
             refusals: Sequence[Audit] = session.exec(facts.where(col(Audit.error).is_not(None))).all()
-            return tuple(_stored_fact(row) for row in refusals or session.exec(facts).all())
+            return tuple(stored_fact(row) for row in refusals or session.exec(facts).all())
 
     def _facts(self) -> SelectOfScalar[Audit]:
         return select(Audit).where(Audit.tenant == self._tenant)
@@ -339,55 +308,3 @@ def _json(members: Mapping[str, object]) -> str:
 
 def _switched(*, enabled: bool) -> str:
     return "enabled" if enabled else "disabled"
-
-
-def _stored_client(row: Client) -> StoredClient:
-    return StoredClient(
-        client_id=row.client_id,
-        metadata=json.loads(row.registration),
-        enabled=bool(row.enabled),
-        version=row.version,
-        registered_at=row.registered_at,
-        changed_at=row.changed_at,
-    )
-
-
-def _stored_user(row: User) -> StoredUser:
-    return StoredUser(
-        username=row.username,
-        subject=row.subject,
-        enabled=bool(row.enabled),
-        version=row.version,
-        registered_at=row.registered_at,
-        changed_at=row.changed_at,
-    )
-
-
-def _stored_resource(row: Resource) -> StoredResource:
-    return StoredResource(
-        resource=row.resource,
-        members=json.loads(row.registration),
-        enabled=bool(row.enabled),
-        version=row.version,
-        registered_at=row.registered_at,
-        changed_at=row.changed_at,
-    )
-
-
-def _stored_fact(row: Audit) -> StoredFact:
-    return StoredFact(
-        id=row.id or 0,
-        fact=AuditFact(
-            event=AuditEvent(row.event),
-            error=row.error,
-            detail=row.detail,
-            client_id=row.client_id,
-            subject=row.subject,
-            authorization_id=row.authorization_id,
-            resource=row.resource,
-            scope=row.scope,
-            jkt=row.jkt,
-            x5t=row.x5t,
-        ),
-        stamp=Stamp(at=row.at, correlation_id=row.correlation_id, endpoint=row.endpoint, source=row.source),
-    )

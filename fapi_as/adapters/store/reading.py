@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from fapi_as.adapters.store.sealed_payload import BrokenSeal, Seal, associated_data
 from fapi_as.adapters.store.statements import statements
+from fapi_as.protocol.authorization import LiveAuthorization
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.effects import HandleKind
@@ -176,6 +177,11 @@ class SqliteReading:
             revoked=bool(has_ended),
         )
 
+    async def authorization(self, authorization_id: str, now: int) -> LiveAuthorization | None:
+        """An authorization that has not ended."""
+        row = self._reader.one(self._text.authorization, (self._tenant, authorization_id, now))
+        return None if row is None else LiveAuthorization(client_id=row[0], subject=row[1])
+
     async def user_named(self, username: str) -> RegisteredUser | None:
         """The user with this name, disabled ones too (the caller decides after the password)."""
         return _user(self._reader.one(self._text.user_named, (self._tenant, username)))
@@ -209,7 +215,13 @@ def _unreadable(what: str, name: str, error: Exception) -> None:
 def _user(row: tuple[Any, ...] | None) -> RegisteredUser | None:
     if row is None:
         return None
-    subject, username, version, password_hash, enabled = row
+    subject, username, version, password_hash, enabled, name, email = row
     return RegisteredUser(
-        subject=subject, username=username, version=version, password_hash=password_hash, disabled=not enabled
+        subject=subject,
+        username=username,
+        version=version,
+        password_hash=password_hash,
+        disabled=not enabled,
+        name=name,
+        email=email,
     )

@@ -55,6 +55,7 @@ class Statements:
     require_authorization: str  # tenant, authorization_id, now
     epoch: str  # tenant
     handle: str  # tenant, kind, digest
+    authorization: str  # tenant, authorization_id, now
     client: str  # tenant, client_id
     resources: str  # tenant
     user_named: str  # tenant, username
@@ -85,6 +86,7 @@ def statements() -> Statements:
         require_authorization=_require_authorization(),
         epoch=_epoch(),
         handle=_handle(),
+        authorization=_authorization(),
         client=_client(),
         resources=_resources(),
         user_named=text_of(_users().where(_at(tables.User, "username")), "tenant", "username"),
@@ -238,13 +240,21 @@ def _require(model: type[SQLModel], identifier: str) -> str:
 
 
 def _require_authorization() -> str:
+    return text_of(_live(select(literal_column("1"))), "tenant", "authorization_id", "now")
+
+
+def _authorization() -> str:
     columns = table_of(tables.Authorization).c
-    row: Select[Any] = select(literal_column("1")).where(
+    return text_of(_live(select(columns.client_id, columns.subject)), "tenant", "authorization_id", "now")
+
+
+def _live(row: Select[Any]) -> Select[Any]:
+    columns = table_of(tables.Authorization).c
+    return row.where(
         _at(tables.Authorization, "tenant", "authorization_id"),
         columns.revoked_at.is_(None),
         columns.expires_at > bindparam("now"),
     )
-    return text_of(row, "tenant", "authorization_id", "now")
 
 
 def _epoch() -> str:
@@ -282,5 +292,6 @@ def _resources() -> str:
 
 def _users() -> Select[Any]:
     columns = table_of(tables.User).c
-    row = select(columns.subject, columns.username, columns.version, columns.password_hash, columns.enabled)
+    known = (columns.subject, columns.username, columns.version, columns.password_hash, columns.enabled)
+    row: Select[Any] = select(*known, columns.name, columns.email)
     return row.where(_at(tables.User, "tenant"))

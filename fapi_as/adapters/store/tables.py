@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 from sqlalchemy import CheckConstraint, Column, Index, Integer, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
-REVISION: Final = "0003"  # the last step of migrations/versions makes these tables
+REVISION: Final = "0004"  # the last step of migrations/versions makes these tables
 END_OF_TIME: Final = 253_370_764_800  # the year 9999: no honest lifetime reaches it, a planted one is refused (STO-09)
 _STRICT: Final[dict[str, Any]] = {"sqlite_strict": True}
 _CLUSTERED: Final[dict[str, Any]] = {"sqlite_strict": True, "sqlite_with_rowid": False}  # one b-tree, not two
@@ -144,6 +144,8 @@ class User(SQLModel, table=True):
     enabled: int = _integer()
     registered_at: int = _integer()
     changed_at: int = _integer()
+    name: str | None = _text(nullable=True)
+    email: str | None = _text(nullable=True)
 
 
 class Resource(SQLModel, table=True):

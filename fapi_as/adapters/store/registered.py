@@ -1,0 +1,115 @@
+"""What an operator is shown of the rows of a tenant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fapi_as.adapters.store.tables import Audit, Client, Resource, User
+from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredClient:
+    """A client as it is registered; `metadata` as RFC 7591 §3.2.1 shows it."""
+
+    client_id: str
+    metadata: Mapping[str, object]
+    enabled: bool
+    version: int
+    registered_at: int
+    changed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredUser:
+    """A user without the password."""
+
+    username: str
+    subject: str
+    enabled: bool
+    version: int
+    registered_at: int
+    changed_at: int
+    name: str | None = None
+    email: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredResource:
+    """A resource; `members` as its file says."""
+
+    resource: str
+    members: Mapping[str, object]
+    enabled: bool
+    version: int
+    registered_at: int
+    changed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFact:
+    """One audit fact with its stamp and its place in the order of commits."""
+
+    id: int
+    fact: AuditFact
+    stamp: Stamp
+
+
+def stored_client(row: Client) -> StoredClient:
+    """A row of clients."""
+    return StoredClient(
+        client_id=row.client_id,
+        metadata=json.loads(row.registration),
+        enabled=bool(row.enabled),
+        version=row.version,
+        registered_at=row.registered_at,
+        changed_at=row.changed_at,
+    )
+
+
+def stored_user(row: User) -> StoredUser:
+    """A row of users."""
+    return StoredUser(
+        username=row.username,
+        subject=row.subject,
+        enabled=bool(row.enabled),
+        version=row.version,
+        registered_at=row.registered_at,
+        changed_at=row.changed_at,
+        name=row.name,
+        email=row.email,
+    )
+
+
+def stored_resource(row: Resource) -> StoredResource:
+    """A row of resources."""
+    return StoredResource(
+        resource=row.resource,
+        members=json.loads(row.registration),
+        enabled=bool(row.enabled),
+        version=row.version,
+        registered_at=row.registered_at,
+        changed_at=row.changed_at,
+    )
+
+
+def stored_fact(row: Audit) -> StoredFact:
+    """A row of the audit."""
+    return StoredFact(
+        id=row.id or 0,
+        fact=AuditFact(
+            event=AuditEvent(row.event),
+            error=row.error,
+            detail=row.detail,
+            client_id=row.client_id,
+            subject=row.subject,
+            authorization_id=row.authorization_id,
+            resource=row.resource,
+            scope=row.scope,
+            jkt=row.jkt,
+            x5t=row.x5t,
+        ),
+        stamp=Stamp(at=row.at, correlation_id=row.correlation_id, endpoint=row.endpoint, source=row.source),
+    )
