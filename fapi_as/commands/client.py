@@ -36,6 +36,7 @@ def add(*, file: str, as_json: bool, config: Path) -> None:
         client_id = _chosen_id(members)
         _refuse_a_subject(client_id, {user.subject for user in work.operators.users()})
         _refuse_unknown_grants(members)
+        _refuse_a_jwks_uri_inside(members, work.settings.fetch.allowed_private_hosts)
         stored = work.operators.add_client(members, client_id, work.stamp)
     print_members(_shown(stored), as_json=as_json)
 
@@ -127,6 +128,21 @@ def _refuse_unknown_grants(members: Mapping[str, Any]) -> None:
     if isinstance(asked, list) and any(isinstance(name, str) and name not in known for name in asked):
         sentence = f"grant_types: this server offers {', '.join(sorted(known))}"
         raise InvalidClientMetadata(sentence, sentence)
+
+
+def _refuse_a_jwks_uri_inside(members: Mapping[str, Any], allowed_private_hosts: tuple[str, ...]) -> None:
+    """A name that is never looked up is refused here already; where others lead is judged at every fetch."""
+    from fapi_as.protocol.client_key_set import registered_jwks_uri
+    from fapi_as.protocol.metadata_members import wrong
+    from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url, require_name
+
+    uri = registered_jwks_uri(members)
+    if uri is None:
+        return
+    try:
+        require_name(parse_outbound_url(uri), frozenset(allowed_private_hosts))
+    except InvalidOutboundUrl as error:
+        raise wrong(f"jwks_uri: {error}; fetch.allowed_private_hosts may name it") from None
 
 
 def _shown(stored: StoredClient) -> dict[str, object]:

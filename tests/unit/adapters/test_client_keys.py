@@ -125,7 +125,6 @@ async def test_an_empty_set_is_believed(keys: PublishedKeys, fetch: FakeFetch, c
 
 
 @pytest.mark.requirement("FAPI2-JWKS-5", proves="holds")
-@pytest.mark.requirement("FAPI2-CR-7", proves="holds")
 async def test_a_key_that_was_published_since_is_found_at_once(
     keys: PublishedKeys, fetch: FakeFetch, clock: FrozenClock
 ) -> None:
