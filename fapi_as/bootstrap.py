@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import ssl
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,11 +25,12 @@ from fapi_as.adapters.fetch import HttpsFetch
 from fapi_as.adapters.keys import Keyring, KeyState, RotationTimes, Sealing, TooManyKeys, read_sealing_key
 from fapi_as.adapters.passwords import Argon2Passwords
 from fapi_as.adapters.store import Database, OutdatedDatabase, SharedCheck, UnusableDatabase, migrate
+from fapi_as.adapters.tls import server_certificate
 from fapi_as.adapters.tls.client_trust import NoTrust
 from fapi_as.ports import Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.errors import StorageUnavailable
-from fapi_as.settings import DEFAULT_TENANT, ConfigurationError, Fetch, Server, Settings, load
+from fapi_as.settings import DEFAULT_TENANT, ConfigurationError, Fetch, MutualTls, Server, Settings, load
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def inspect(settings: Settings) -> None:
         UnusableSealingKey: the sealing key is missing, open to others, or not the one that sealed the database.
         UnusableDatabase: the database cannot be reached, is damaged or of another version.
     """
-    _refuse_unsafe_tls(settings.server)
+    _refuse_unsafe_tls(settings)
     _refuse_unusable_authorities(settings.fetch)
     sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
     path = settings.database.path
@@ -70,7 +70,7 @@ def prepare(settings: Settings, stamp: Stamp) -> None:
     Raises:
         ConfigurationError, UnusableSealingKey, UnusableDatabase: as `inspect`; the start must not go on.
     """
-    _refuse_unsafe_tls(settings.server)
+    _refuse_unsafe_tls(settings)
     _refuse_unusable_authorities(settings.fetch)
     sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
     migrate(settings.database.url)
@@ -254,24 +254,14 @@ def _context(settings: Settings, adapters: _Adapters) -> Context:
     )
 
 
-def _refuse_unsafe_tls(server: Server) -> None:
-    for name, path in (("certificate_file", server.certificate_file), ("private_key_file", server.private_key_file)):
-        if not path.is_file():
-            raise ConfigurationError(f"server.{name} {path} does not exist")
-    status = server.private_key_file.stat()
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise ConfigurationError(
-            f"server.private_key_file {server.private_key_file} can be read by others, set its mode to 0600"
-        )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        # never asks at the terminal: an encrypted key fails like one that does not fit
-        context.load_cert_chain(server.certificate_file, server.private_key_file, password=lambda: "")
-    except (ssl.SSLError, OSError):
-        raise ConfigurationError(
-            f"server.certificate_file {server.certificate_file} and server.private_key_file are no PEM files, "
-            "do not belong together, or the key is encrypted"
-        ) from None
+def _refuse_unsafe_tls(settings: Settings) -> None:
+    sections: dict[str, Server | MutualTls] = {"server": settings.server}
+    if settings.mtls.enabled:
+        sections["mtls"] = settings.mtls
+    for name, section in sections.items():
+        refusal = server_certificate.refusal(name, section.certificate_file, section.private_key_file)
+        if refusal is not None:
+            raise ConfigurationError(refusal)
 
 
 def _refuse_unusable_authorities(fetch: Fetch) -> None:

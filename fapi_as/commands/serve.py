@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,10 @@ from fapi_as.commands.operator import operator_stamp
 from fapi_as.commands.options import AS_JSON, CONFIG
 from fapi_as.commands.printing import print_members
 from fapi_as.commands.refusals import refusals
+
+if TYPE_CHECKING:
+    from fapi_as.adapters.serving.plan import Address, ServePlan
+    from fapi_as.settings import MutualTls, Server, Settings
 
 _METADATA = "/.well-known/oauth-authorization-server"
 
@@ -30,26 +35,36 @@ def serve(*, workers: int | None, config: Path) -> None:
         settings = load(config, os.environ)  # first: what it refuses need not wait for the rest
         from fapi_as import bootstrap
         from fapi_as.adapters import logs
-        from fapi_as.adapters.serving.plan import Address, ServePlan
         from fapi_as.adapters.serving.supervisor import supervise
 
         logs.configure(settings.logging.level, settings.logging.format)
         bootstrap.prepare(settings, operator_stamp())
-    server = settings.server
-    plan = ServePlan(
+    raise SystemExit(supervise(_plan(settings), workers or settings.server.workers))
+
+
+def _plan(settings: Settings) -> ServePlan:
+    from fapi_as.adapters.serving.plan import Address, ServePlan
+
+    def address(section: Server | MutualTls, *, client_certificates: bool) -> Address:
+        return Address(
+            host=section.host,
+            port=section.port,
+            certfile=str(section.certificate_file),
+            keyfile=str(section.private_key_file),
+            client_certificates=client_certificates,
+        )
+
+    addresses = [address(settings.server, client_certificates=False)]
+    told = [settings.server.issuer, settings.server.issuer + _METADATA]
+    if settings.mutual_tls_url is not None:
+        addresses.append(address(settings.mtls, client_certificates=True))
+        told.append(settings.mutual_tls_url)
+    return ServePlan(
         application="fapi_as.bootstrap:worker",
         argument=settings.model_dump_json(),
-        addresses=(
-            Address(
-                host=server.host,
-                port=server.port,
-                certfile=str(server.certificate_file),
-                keyfile=str(server.private_key_file),
-            ),
-        ),
-        told=(server.issuer, server.issuer + _METADATA),
+        addresses=tuple(addresses),
+        told=tuple(told),
     )
-    raise SystemExit(supervise(plan, workers or server.workers))
 
 
 @click.command("check-config")
@@ -65,6 +80,7 @@ def check_config(*, as_json: bool, config: Path) -> None:
 
         bootstrap.inspect(settings)
     document = settings.model_dump(mode="json")
+    document["mtls"]["url"] = settings.mutual_tls_url
     if as_json:
         print_members(document, as_json=True)
         return

@@ -13,6 +13,8 @@ from fapi_as.commands.refusals import refusals
 
 _CERTIFICATES: Final = "certs"
 _DEFAULT_ISSUER: Final = "https://localhost:8443"
+_PORT: Final = 8443
+_HIGHEST_PORT: Final = 65535
 # every key with its default: what is commented out is what holds anyway
 _TEMPLATE: Final = """\
 # fapi-as: the authorization server. Relative paths start where this file is.
@@ -30,6 +32,17 @@ port = {port}
 certificate_file = "{certificate}"
 # Only its owner may read it (mode 0600).
 private_key_file = "{private_key}"
+
+[mtls]
+# A second address, where clients are asked for certificates; the first one never asks.
+#enabled = true
+port = {mutual_tls_port}
+# How clients name it, where that is not the issuer's host and this port.
+# url = "{mutual_tls_url}"
+# Where it listens and what it shows, where that is not as in [server].
+# host = "127.0.0.1"
+# certificate_file = "{certificate}"
+# private_key_file = "{private_key}"
 
 [database]
 # SQLite in one file; nothing else has to be installed.
@@ -149,10 +162,16 @@ def _write_configuration(config: Path, issuer: str, *, dev: bool) -> None:
 def _configuration(issuer: str, *, dev: bool) -> str:
     from urllib.parse import urlsplit
 
+    from fapi_as.settings import host_of
+
     folder = f"{_CERTIFICATES}/" if dev else ""
+    port = urlsplit(issuer).port or _PORT
+    mutual_tls_port = port + 1 if port < _HIGHEST_PORT else port - 1
     return _TEMPLATE.format(
         issuer=issuer,
-        port=urlsplit(issuer).port or 8443,
+        port=port,
+        mutual_tls_port=mutual_tls_port,
+        mutual_tls_url=f"https://{host_of(issuer)}:{mutual_tls_port}",
         certificate=f"{folder}authorization-server.pem",
         private_key=f"{folder}authorization-server.key",
     )

@@ -7,16 +7,18 @@ be tightened here and never loosened, and what has no setting (sign-in attempts,
 from __future__ import annotations
 
 from fapi_as.settings.loading import ENVIRONMENT_PREFIX, ConfigurationError, load
-from fapi_as.settings.sections import DEFAULT_TENANT, Fetch, Server, Settings
-from fapi_as.settings.values import issuer_refusal
+from fapi_as.settings.sections import DEFAULT_TENANT, Fetch, MutualTls, Server, Settings
+from fapi_as.settings.values import host_of, issuer_refusal
 
 __all__ = [
     "DEFAULT_TENANT",
     "ENVIRONMENT_PREFIX",
     "ConfigurationError",
     "Fetch",
+    "MutualTls",
     "Server",
     "Settings",
+    "host_of",
     "issuer_refusal",
     "load",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from fapi_as.protocol import profile
 from fapi_as.protocol.policy import Policy, seconds
@@ -16,6 +16,7 @@ from fapi_as.settings.values import (
     between,
     bind_host,
     database_url,
+    host_of,
     in_range,
     issuer_url,
     longer_than_jwks_max_age,
@@ -23,6 +24,8 @@ from fapi_as.settings.values import (
 
 DEFAULT_TENANT: Final = "default"
 _HIGHEST_PORT: Final = 65535
+_HTTPS_PORT: Final = 443
+_FILES: Final = frozenset({"certificate_file", "private_key_file"})
 _WORKER_LIMIT: Final = 64
 _ROTATION_CEILING_DAYS: Final = 365  # JOSE-34: no signing key is for ever
 
@@ -43,6 +46,17 @@ class Server(_Section):
     workers: Annotated[int, in_range(1, _WORKER_LIMIT)] = 1
     certificate_file: ResolvedPath = Path("authorization-server.pem")
     private_key_file: ResolvedPath = Path("authorization-server.key")
+
+
+class MutualTls(_Section):
+    """The second address, where peers are asked for certificates; what is not said is as on the first one."""
+
+    enabled: bool = True
+    host: Annotated[str, AfterValidator(bind_host)] = "127.0.0.1"
+    port: Annotated[int, in_range(1, _HIGHEST_PORT)] = 8444
+    certificate_file: ResolvedPath = Path("authorization-server.pem")
+    private_key_file: ResolvedPath = Path("authorization-server.key")
+    url: Annotated[str, AfterValidator(issuer_url)] | None = None
 
 
 class Database(_Section):
@@ -125,6 +139,7 @@ class Settings(_Section):
     """The whole configuration, already judged."""
 
     server: Server
+    mtls: MutualTls
     database: Database
     keys: Keys
     fetch: Fetch
@@ -132,12 +147,45 @@ class Settings(_Section):
     dpop: Dpop
     logging: Logging
 
+    @model_validator(mode="before")
+    @classmethod
+    def _second_like_first(cls, document: Any) -> Any:
+        server, mtls = document.get("server"), document.get("mtls")
+        if not isinstance(server, dict) or not isinstance(mtls, dict):
+            return document
+        if len(_FILES & mtls.keys()) == 1:
+            raise ValueError("mtls.certificate_file and mtls.private_key_file are set together or not at all")
+        shared = {"host"} if _FILES & mtls.keys() else {"host", *_FILES}
+        return {**document, "mtls": {**{name: server[name] for name in shared & server.keys()}, **mtls}}
+
+    @model_validator(mode="after")
+    def _two_addresses(self) -> Self:
+        server, mtls = self.server, self.mtls
+        if mtls.enabled and (mtls.host, mtls.port) == (server.host, server.port):
+            raise ValueError(
+                f"mtls.port is {mtls.port} as server.port is: clients with certificates need one of their own"
+            )
+        if self.mutual_tls_url == server.issuer:
+            raise ValueError("mtls.url is the issuer: browsers would be asked for certificates there")
+        return self
+
+    @property
+    def mutual_tls_url(self) -> str | None:
+        """How clients name the second address: as the issuer with another port, where nothing else is said."""
+        if not self.mtls.enabled:
+            return None
+        if self.mtls.url is not None:
+            return self.mtls.url
+        port = "" if self.mtls.port == _HTTPS_PORT else f":{self.mtls.port}"
+        return f"https://{host_of(self.server.issuer)}{port}"
+
     def policy(self, tenant: str = DEFAULT_TENANT) -> Policy:
         """What rules get instead of settings."""
         lifetimes = self.lifetimes
         return Policy(
             tenant=tenant,
             issuer=self.server.issuer,
+            mutual_tls_url=self.mutual_tls_url,
             authorization_code_lifetime=timedelta(seconds=lifetimes.authorization_code),
             request_uri_lifetime=timedelta(seconds=lifetimes.request_uri),
             interaction_lifetime=timedelta(seconds=lifetimes.interaction),

@@ -85,6 +85,12 @@ def _is_normal(issuer: str) -> bool:
         return False  # a zone of an IPv6 address, a port that begins with zero: no proof could name it
 
 
+def host_of(origin: str) -> str:
+    """The host of a judged origin as URLs write it: an IPv6 address has its brackets."""
+    host = urlsplit(origin).hostname or ""
+    return f"[{host}]" if ":" in host else host
+
+
 def is_host(host: str) -> bool:
     """Whether this is an IP address or a name in lower case."""
     try:

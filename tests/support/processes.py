@@ -26,10 +26,13 @@ class NotReady(AssertionError):
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on at this moment, nor on the next one, where `init` puts the second address."""
+    while True:
+        with socket.socket() as probe, socket.socket() as next_probe, contextlib.suppress(OSError, OverflowError):
+            probe.bind((host, 0))
+            port = int(probe.getsockname()[1])
+            next_probe.bind((host, port + 1))
+            return port
 
 
 def wait_until(happened: Callable[[], object], seconds: float = 10.0, what: str = "it") -> None:

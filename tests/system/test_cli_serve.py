@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -17,19 +16,14 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import CommandLine
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.support.processes import free_port
 
 
 class Server:
     """A real server with two workers in a scratch directory after `init --dev`."""
 
     def __init__(self, directory: Path) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.issuer = f"https://localhost:{self.port}"
         self.line = CommandLine(directory=directory)
         assert self.line.run("init", "--dev", "--issuer", self.issuer).code == 0
@@ -42,7 +36,7 @@ class Server:
             stderr=self.log,
         )
         assert self.process.stdout is not None
-        self.said = [self.process.stdout.readline().decode().strip() for _ in range(2)]
+        self.said = [self.process.stdout.readline().decode().strip() for _ in range(3)]
         self.trust = ssl.create_default_context(cafile=str(directory / "certs/ca.pem"))
 
     def get(self, path: str) -> tuple[int, Any]:
@@ -77,7 +71,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_it_prints_its_addresses_when_it_answers_and_ends_cleanly_on_sigterm(server: Server) -> None:
     metadata_url = f"{server.issuer}/.well-known/oauth-authorization-server"
-    assert server.said == [f"serving {server.issuer}", f"serving {metadata_url}"]
+    mutual_tls_url = f"https://localhost:{server.port + 1}"
+    assert server.said == [f"serving {url}" for url in (server.issuer, metadata_url, mutual_tls_url)]
     status, metadata = server.get("/.well-known/oauth-authorization-server")
     assert status == 200
     assert metadata["issuer"] == server.issuer
