@@ -73,6 +73,15 @@ SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = MappingProxyType(
             b'{"typ":"dpop+jwt","alg":"Ed25519","jwk":%b}\n{"jti":"1","htm":"POST","iat":1562262616,'
             b'"htu":"https://server.example.com/token"}\n%b' % (json.dumps(KEYS[2]).encode(), b"s" * 64),
         ),
+        # the payload of an object that is signed, at tests.support.fakes.NOW
+        "request_object": (
+            b'{"iss":"signer","aud":"https://as.example","client_id":"signer","nbf":1800000000,"exp":1800000300}',
+            (
+                b'{"iss":"signer","aud":["https://as.example"],"client_id":"signer","nbf":1800000000,"exp":1800000300,'
+                b'"jti":"j","scope":"a","max_age":1,"claims":{"id_token":{}},"resource":["https://a.example"]}'
+            ),
+            b'{"typ":"oauth-authz-req+jwt","alg":"ES256","kid":"1"}\n{"iss":"signer"}\n' + b"s" * 64,
+        ),
         "jwk": (*(json.dumps(key).encode() for key in KEYS), json.dumps({"keys": KEYS}).encode()),
         "htu": (
             b"https://server.example.com/token",

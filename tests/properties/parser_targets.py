@@ -16,19 +16,34 @@ from urllib.parse import urlencode
 
 from fapi_as.kernel.browser import visitor
 from fapi_as.kernel.messages import EndpointRequest
-from fapi_as.protocol import parameters, redirect_uri
+from fapi_as.protocol import parameters, redirect_uri, request_object
+from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.errors import InvalidRequest as InvalidForm
+from fapi_as.protocol.errors import InvalidRequestObject
 from rs_kit.adapters.listener.reading import RequestReader
 from rs_kit.protocol import base64url, dpop, http, htu, jwk, jws, routing_headers, strict_json, tool_policy
 from rs_kit.protocol.errors import InvalidDpopProof, InvalidJwk, InvalidJws, InvalidRequest, UseDpopNonce
 from tests.properties.http1_readers import lowered_coding, ours, theirs
 from tests.properties.parser_seeds import KEYS, PROOF, PROVED_AT
-from tests.support.fakes import NOW, context
+from tests.support.fakes import ISSUER, NOW, context
+from tests.support.peer_keys import PeerKey
 
 _ALGORITHMS: Final = frozenset({"PS256", "ES256", "Ed25519"})
 _HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _EMPTY: Final = context(features=())
 _PUBLIC: Final = tuple(jwk.parse_public(members) for members in KEYS)
+_SIGNER_KEY: Final = PeerKey.ed25519(seed=9)
+_SIGNER: Final = parse_client(
+    {
+        "client_name": "Signer",
+        "token_endpoint_auth_method": "private_key_jwt",
+        "redirect_uris": ["https://client.example/cb"],
+        "scope": "a",
+        "jwks": {"keys": [_SIGNER_KEY.jwk(kid="k")]},
+    },
+    client_id="signer",
+    version=1,
+)
 
 
 def form(data: bytes) -> None:
@@ -77,6 +92,24 @@ def dpop_proof(data: bytes) -> None:
             read = dpop.verify_proof(token.decode("latin-1"), expect=expect, keys=dpop.ProofKeys())
             assert token == PROOF
             assert len(read.jkt) == 43
+
+
+def signed_request(data: bytes) -> None:
+    """As a whole, in parts, and as a payload that the client signed."""
+    for token in (data.decode("latin-1"), _composed(data).decode()):
+        with suppress(InvalidRequestObject):
+            read = request_object.present(token)
+            request_object.verify(read, _SIGNER, _PUBLIC, issuer=ISSUER, now=NOW)
+            raise AssertionError("a signature out of nowhere")
+    with suppress(InvalidRequestObject):
+        read = request_object.present(_SIGNER_KEY.sign({}, data))
+        verified = request_object.verify(read, _SIGNER, _SIGNER.keys, issuer=ISSUER, now=NOW)
+        said = json.loads(data)
+        assert (said["iss"], said["client_id"]) == ("signer", "signer")
+        assert said["nbf"] < said["exp"] <= said["nbf"] + 3600
+        assert verified.parameters.values.keys() <= said.keys() - {"request", "request_uri", "sub", "aud"}
+        assert all(said[name] == value for name, value in verified.parameters.values.items() if name == "scope")
+        assert (verified.once is None) is ("jti" not in said)
 
 
 def _composed(data: bytes) -> bytes:
@@ -174,6 +207,7 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = MappingProxyType(
         "strict_json": json_text,
         "compact_jws": compact_jws,
         "dpop_proof": dpop_proof,
+        "request_object": signed_request,
         "jwk": public_jwk,
         "htu": request_uri,
         "redirect_uri": redirect,
