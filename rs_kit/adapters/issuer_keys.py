@@ -15,10 +15,8 @@ from rs_kit.protocol import jwk, strict_json
 from rs_kit.protocol.errors import InvalidJwk, Unavailable
 from rs_kit.protocol.jwk import PublicJwk
 
-MAX_AGE_SECONDS: Final = 300.0  # RSV-3: a key that was removed stops working within 5 minutes, whatever fails
-_FRESH: Final = 60.0  # older than this is renewed while it is still used
-_COOL_DOWN: Final = 30.0  # RSV-3: a flood of unknown kids costs one fetch
-_RETRY: Final = 5.0  # between two attempts after a failure
+FRESH_SECONDS: Final = 60.0  # older than this is renewed while it is still used
+MAX_AGE_SECONDS: Final = 5 * FRESH_SECONDS  # RSV-3: a removed key stops working within 5 minutes, whatever fails
 _FETCH_SECONDS: Final = 15.0
 
 _logger: Final = logging.getLogger("rs_kit.issuer_keys")
@@ -61,13 +59,14 @@ class HttpsIssuerKeys:
     set does not know, but not within 30 seconds of the attempt before. While the issuer cannot be reached, the last
     good set is used up to its maximum age; then every call is refused with 503 until the issuer answers again, which
     is tried every five seconds. A key that the issuer removed is refused after five minutes at the latest, and after
-    about one where there is traffic and the issuer answers.
+    about one where there is traffic and the issuer answers. With other `fresh_seconds` all of it is as much shorter.
 
     Args:
         issuer: the https issuer identifier, exactly as it stands in its metadata.
         ca_file: the authorities to trust, as PEM; by default those of the system.
         fetch: replaces the network in tests.
         monotonic: replaces the clock in tests.
+        fresh_seconds: after how long the set is renewed, one minute at most; as long as the issuer's JWKS may be kept.
     """
 
     def __init__(
@@ -77,11 +76,18 @@ class HttpsIssuerKeys:
         ca_file: Path | str | None = None,
         fetch: Fetch | None = None,
         monotonic: Callable[[], float] = monotonic_seconds,
+        fresh_seconds: float = FRESH_SECONDS,
     ) -> None:
+        if not 0 < fresh_seconds <= FRESH_SECONDS:
+            raise ValueError(f"fresh_seconds must be above 0 and at most {FRESH_SECONDS:.0f}")
         self._issuer = issuer
         self._metadata_url = metadata_url(issuer)
         self._fetch: Fetch = HttpsGet(ca_file) if fetch is None else fetch
         self._monotonic = monotonic
+        self._fresh = fresh_seconds
+        self._max_age = 5 * fresh_seconds
+        self._cool_down = fresh_seconds / 2  # RSV-3: a flood of unknown kids costs one fetch
+        self._retry = fresh_seconds / 12  # between two attempts after a failure
         self._keys: tuple[PublicJwk, ...] | None = None
         self._document = b""
         self._fetched_at = float("-inf")
@@ -97,11 +103,11 @@ class HttpsIssuerKeys:
     def current(self) -> tuple[PublicJwk, ...] | None:
         """The set in force, None when it must be fetched first; called inside a running loop."""
         age = self._monotonic() - self._fetched_at
-        if age < _FRESH:
+        if age < self._fresh:
             return self._keys
-        if age >= MAX_AGE_SECONDS:
+        if age >= self._max_age:
             return None
-        if self._pause_is_over(_RETRY if self._failed else _COOL_DOWN):
+        if self._pause_is_over(self._retry if self._failed else self._cool_down):
             self._renewal()
         return self._keys
 
@@ -113,14 +119,14 @@ class HttpsIssuerKeys:
         """
         keys = self.current()
         if keys is None:
-            if self._pause_is_over(_RETRY):
+            if self._pause_is_over(self._retry):
                 await asyncio.shield(self._renewal())
             keys = self.current()
             if keys is None:
                 raise Unavailable("issuer keys cannot be fetched")
         if kid is None or any(key.kid == kid for key in keys):
             return keys
-        if self._pause_is_over(_COOL_DOWN):
+        if self._pause_is_over(self._cool_down):
             await asyncio.shield(self._renewal())
         if self._failed:
             raise Unavailable("issuer keys cannot be fetched for an unknown kid")

@@ -312,3 +312,9 @@ async def test_static_keys_know_what_they_were_given() -> None:
     keys = StaticIssuerKeys(ISSUER, {"keys": [ISSUER_KEY.jwk(kid="as-1")]})
     assert keys.issuer == ISSUER
     assert await keys.keys("unknown") is keys.current()
+
+
+@pytest.mark.parametrize("fresh_seconds", [0.0, -1.0, 60.1, float("nan")])
+def test_a_set_is_used_for_a_minute_at_most_before_it_is_renewed(fresh_seconds: float) -> None:
+    with pytest.raises(ValueError, match="fresh_seconds"):
+        HttpsIssuerKeys("https://as.example", fresh_seconds=fresh_seconds)
