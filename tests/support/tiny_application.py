@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -39,9 +40,26 @@ def build(argument: str) -> Callable[..., Awaitable[None]]:
                 await asyncio.sleep(0)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
+        elif path == "/tls":
+            await _answer(send, 200, json.dumps(_of_connection(scope)).encode())
+            return
         await _answer(send, 200, {"/pid": str(os.getpid()).encode()}.get(path, body or b"ok"))
 
     return application
+
+
+def _of_connection(scope: dict[str, Any]) -> dict[str, Any]:
+    """What the listener tells about the connection of a request, and by which process."""
+    state = dict(scope["state"])
+    certificate, chain = state.get("peer_certificate"), state.get("peer_chain", ())
+    return {
+        "pid": os.getpid(),
+        "members": sorted(state),
+        "certificate": None if certificate is None else certificate.hex(),
+        "chain": [other.hex() for other in chain],
+        "mutual_tls": state.get("mutual_tls", False),
+        "extension": scope["extensions"].get("tls"),
+    }
 
 
 def refuse_to_start(argument: str) -> Callable[..., Awaitable[None]]:

@@ -124,6 +124,8 @@ class Connection(TCPServer):
 
     def _protocol(self) -> StrictHttp1:
         socket = self.writer.get_extra_info("socket")
+        if socket is None:
+            raise ConnectionResetError("the peer has gone")
         tls: PeerTls | None = self.writer.get_extra_info(PEER_TLS)
         state = dict(self.state)
         if tls is not None:
