@@ -141,6 +141,9 @@ def _path(
     """
     certificate = read(leaf)
     require_client(certificate)  # before any signature is verified
+    refusal = validity_refusal(certificate, now)
+    if refusal is not None:
+        raise Unfit(refusal)
     if len(chain) > CHAIN_LIMIT:
         raise Unfit("the peer sent too many certificates")
     sent = [crypto.X509.from_cryptography(each) for each in map(_authority, chain) if each is not None]
