@@ -11,12 +11,13 @@ import contextlib
 import hashlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
-from typing import Any, Final
+from itertools import count
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
@@ -43,6 +44,8 @@ class Received:
     url: str
     headers: dict[str, str]
     body: bytes
+    certificate: str | None = None  # x5t#S256 of what the client showed
+    connection: int = 0
 
     @property
     def path(self) -> str:
@@ -67,6 +70,13 @@ class Place:
     seconds: float = SECONDS
     minted: set[str] = field(default_factory=set)
     refreshing: set[str] = field(default_factory=set)
+    keeps_open: bool = False
+    connections: count[int] = field(default_factory=lambda: count(1))
+
+    @classmethod
+    def honest(cls, addresses: dict[str, str]) -> Peer:
+        """The peer of a place of this kind."""
+        return Peer(**honest_members(addresses))
 
     @property
     def resource(self) -> str:
@@ -110,13 +120,13 @@ class Place:
         """Nothing that works elsewhere was sent anywhere (hostile or not, the rules are the same)."""
         secrets = self.secrets()
         for one in self.seen:
-            home = {BANK: self.resource, SERVER: f"{self.issuer}/token"}.get(one.party)
+            home = {BANK: self.resource, SERVER: f"{self.issuer}/token", **self.homes()}.get(one.party)
             for name, values in secrets.items():
                 raw = f"{one.url} {one.headers} {one.body.decode('latin-1')}"
                 at_home = one.url == home and (one.party == BANK) == (name == "access_token")
                 assert at_home or not any(value in raw for value in values), (name, one)
             if (assertion := one.form.get("client_assertion")) is not None:
-                assert one.party == SERVER, one
+                assert one.party in {SERVER, *self.homes()}, one
                 assert opened(assertion)[1]["aud"] == self.issuer, one
             if (proof := one.headers.get("dpop")) is not None:
                 claims = opened(proof)[1]
@@ -128,6 +138,10 @@ class Place:
                     assert claims["ath"] == base64.urlsafe_b64encode(hashlib.sha256(token).digest()).decode().rstrip(
                         "="
                     )
+
+    def homes(self) -> dict[str, str]:
+        """Other parties that may get codes and refresh tokens, and at which address."""
+        return {}
 
     def keys_at(self, party: str) -> set[str]:
         """The thumbprints of the keys of all proofs that one party saw."""
@@ -161,15 +175,20 @@ class Place:
         self.refreshing |= {word for word in text.split('"') if word.startswith("refresh-")}
 
     async def serve(self, party: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request on a connection, and its answer."""
+        """One request on a connection, and its answer; or as many as come, where connections are kept open."""
+        number = next(self.connections)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError):
-            one = await self._read(party, reader)
-            self.seen.append(one)
-            if (raw := self.wire.get(one.url) or self.wire.get(one.path)) is not None:
-                await raw(writer)
-            else:
-                writer.write(_written(self.answer(one)))
+            while True:
+                one = replace(await self._read(party, reader), certificate=_shown(writer), connection=number)
+                self.seen.append(one)
+                if (raw := self.wire.get(one.url) or self.wire.get(one.path)) is not None:
+                    await raw(writer)
+                    break
+                closes = not self.keeps_open or one.headers.get("connection") == "close"
+                writer.write(_written(self.answer(one), closes=closes))
                 await writer.drain()
+                if closes:
+                    break
         writer.transport.abort() if writer.transport.is_closing() else writer.close()
 
     async def _read(self, party: str, reader: asyncio.StreamReader) -> Received:
@@ -179,6 +198,11 @@ class Place:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         url = self.addresses[party] + target
         return Received(party=party, method=method, url=url, headers=headers, body=body)
+
+
+def _shown(writer: asyncio.StreamWriter) -> str | None:
+    der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    return None if der is None else base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip("=")
 
 
 def reply(status: int, *headers: tuple[str, str], body: bytes = b"") -> Callable[[Received], Answer]:
@@ -208,17 +232,26 @@ def endless(head: str, piece: bytes, *, pause: float) -> Raw:
     return raw
 
 
+AnyPlace = TypeVar("AnyPlace", bound=Place)
+
+
 @asynccontextmanager
-async def hostile_place(context: ssl.SSLContext | None = None) -> AsyncIterator[Place]:
-    """The three servers, on free ports, with this TLS or an ordinary one."""
+async def hostile_place(
+    context: ssl.SSLContext | None = None,
+    *,
+    contexts: Mapping[str, ssl.SSLContext] | None = None,
+    kind: type[AnyPlace] = Place,  # type: ignore[assignment]  # the default of a type variable
+) -> AsyncIterator[AnyPlace]:
+    """The three servers, on free ports; `contexts` is the TLS of single parties, further ones among them."""
     authority, ordinary = certificates()
+    others = contexts or {}
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the authorities of the machine, which take long to load
     authority.configure_trust(trust)
-    sockets = {party: _port() for party in (BANK, SERVER, STRANGER)}
+    sockets = {party: _port() for party in dict.fromkeys((BANK, SERVER, STRANGER, *others))}
     addresses = {party: f"https://localhost:{listening.getsockname()[1]}" for party, listening in sockets.items()}
-    place = Place(addresses=addresses, trust=trust, peer=_honest(addresses))
+    place = kind(addresses=addresses, trust=trust, peer=kind.honest(addresses))
     servers = [
-        await asyncio.start_server(_serving(place, party), sock=listening, ssl=context or ordinary)
+        await asyncio.start_server(_serving(place, party), sock=listening, ssl=others.get(party, context or ordinary))
         for party, listening in sockets.items()
     ]
     try:
@@ -245,20 +278,21 @@ def _serving(place: Place, party: str) -> Callable[[asyncio.StreamReader, asynci
     return serve
 
 
-def _honest(addresses: dict[str, str]) -> Peer:
+def honest_members(addresses: dict[str, str]) -> dict[str, Any]:
+    """What a scripted peer has to say at these addresses."""
     bank, issuer = addresses[BANK], addresses[SERVER]
-    return Peer(
-        resource_document={"resource": f"{bank}/mcp", "authorization_servers": [issuer]},
-        metadata={
+    return {
+        "resource_document": {"resource": f"{bank}/mcp", "authorization_servers": [issuer]},
+        "metadata": {
             "issuer": issuer,
             "authorization_endpoint": f"{issuer}/authorize",
             "token_endpoint": f"{issuer}/token",
             "pushed_authorization_request_endpoint": f"{issuer}/par",
         },
-        response={"iss": issuer},
-        callback_prefix=f"{REDIRECT_URI}?",
-        challenge=f'DPoP resource_metadata="{bank}/.well-known/oauth-protected-resource/mcp"',
-    )
+        "response": {"iss": issuer},
+        "callback_prefix": f"{REDIRECT_URI}?",
+        "challenge": f'DPoP resource_metadata="{bank}/.well-known/oauth-protected-resource/mcp"',
+    }
 
 
 @cache
@@ -270,7 +304,7 @@ def certificates() -> tuple[trustme.CA, ssl.SSLContext]:
     return authority, context
 
 
-def _written(answer: Answer) -> bytes:
+def _written(answer: Answer, *, closes: bool) -> bytes:
     lines = [f"HTTP/1.1 {answer.status} Whatever", *(f"{name}: {value}" for name, value in answer.headers)]
-    lines += [f"content-length: {len(answer.body)}", "connection: close", "", ""]
+    lines += [f"content-length: {len(answer.body)}", *(["connection: close"] if closes else []), "", ""]
     return "\r\n".join(lines).encode("latin-1") + answer.body

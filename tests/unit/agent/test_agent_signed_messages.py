@@ -183,6 +183,13 @@ def test_a_response_with_a_wrong_claim_is_thrown_away(lies: dict[str, Any], sent
     assert peer.requests_to("/token") == []
 
 
+@pytest.mark.parametrize("lies", [{"iss": "https://evil.example"}, {"aud": "another-agent"}, {"exp": NOW - 11}])
+def test_no_key_is_fetched_for_a_response_of_somebody_else(lies: dict[str, Any]) -> None:
+    peer = SigningPeer(response_lies=lies)
+    refused(ResponseRejected, peer, identities=SIGNED)
+    assert peer.requests_to(JWKS) == []
+
+
 @pytest.mark.requirement("MSG-RSP-6", proves="refused")
 @pytest.mark.parametrize(
     "change",
