@@ -110,3 +110,28 @@ def test_a_form_may_be_answered_at_the_origin_where_the_policy_has_a_word_for_it
     redirect_uri: str, source: str
 ) -> None:
     assert form_action_source(redirect_uri) == source
+
+
+def test_the_claims_of_a_signed_response_are_its_parameters_and_whom_and_when_it_is_for() -> None:
+    about = {"iss": ISSUER, "aud": "agent", "exp": 1_120}
+    assert success(VALIDATED, "c").claims(ISSUER, 1_000) == {**about, "code": "c", "state": "the state"}
+    assert success(replace(VALIDATED, state=None), "c").claims(ISSUER, 1_000) == {**about, "code": "c"}
+    error = AccessDenied("no")
+    assert AuthorizationFailed(VALIDATED, error).response.claims(ISSUER, 1_000) == {
+        **about,
+        "error": "access_denied",
+        "error_description": error.description,
+        "state": "the state",
+    }
+
+
+def test_a_signed_response_is_one_parameter() -> None:
+    assert query(success(VALIDATED, "c").signed_location("a.b.c")) == [("response", "a.b.c")]
+
+
+def test_a_failure_keeps_what_it_carries_when_it_has_its_address() -> None:
+    failed = AuthorizationFailed(VALIDATED, InvalidScope("a scope is gone"))
+    sent = failed.sent_to("https://client.example/cb?response=a.b.c")
+    assert failed.location is None
+    assert (sent.error, sent.detail, sent.description) == (failed.error, failed.detail, failed.description)
+    assert sent.location == "https://client.example/cb?response=a.b.c"
