@@ -26,11 +26,12 @@ from fapi_as.adapters.keys import Keyring, KeyState, RotationTimes, Sealing, Too
 from fapi_as.adapters.passwords import Argon2Passwords
 from fapi_as.adapters.store import Database, OutdatedDatabase, SharedCheck, UnusableDatabase, migrate
 from fapi_as.adapters.tls import server_certificate
-from fapi_as.adapters.tls.client_trust import NoTrust
-from fapi_as.ports import Clock
+from fapi_as.adapters.tls.client_trust import ClientTrust, NoTrust
+from fapi_as.adapters.tls.watched_file import UnusableFile
+from fapi_as.ports import CertificateTrust, Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.errors import StorageUnavailable
-from fapi_as.settings import DEFAULT_TENANT, ConfigurationError, Fetch, MutualTls, Server, Settings, load
+from fapi_as.settings import DEFAULT_TENANT, ConfigurationError, MutualTls, Server, Settings, load
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def inspect(settings: Settings) -> None:
         UnusableDatabase: the database cannot be reached, is damaged or of another version.
     """
     _refuse_unsafe_tls(settings)
-    _refuse_unusable_authorities(settings.fetch)
+    _refuse_unusable_authorities(settings)
     sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
     path = settings.database.path
     if path.exists() and path.stat().st_size > 0:
@@ -71,7 +72,7 @@ def prepare(settings: Settings, stamp: Stamp) -> None:
         ConfigurationError, UnusableSealingKey, UnusableDatabase: as `inspect`; the start must not go on.
     """
     _refuse_unsafe_tls(settings)
-    _refuse_unusable_authorities(settings.fetch)
+    _refuse_unusable_authorities(settings)
     sealing = Sealing(read_sealing_key(settings.keys.sealing_key_file))
     migrate(settings.database.url)
     with contextlib.closing(Keyring.open(settings.database.url, sealing=sealing, clock=SystemClock())) as keyring:
@@ -244,7 +245,7 @@ def _context(settings: Settings, adapters: _Adapters) -> Context:
         entropy=SystemEntropy(),
         passwords=adapters.passwords,
         client_keys=PublishedKeys(adapters.fetch),
-        certificate_trust=NoTrust(),
+        certificate_trust=_client_trust(settings.mtls),
         proof_keys=ProofKeys(),
         nonce_key=adapters.sealing.derive("dpop-nonce", DEFAULT_TENANT),
         browser_key=adapters.sealing.derive("browser", DEFAULT_TENANT),
@@ -264,7 +265,23 @@ def _refuse_unsafe_tls(settings: Settings) -> None:
             raise ConfigurationError(refusal)
 
 
-def _refuse_unusable_authorities(fetch: Fetch) -> None:
+def _client_trust(mtls: MutualTls) -> CertificateTrust:
+    """Whom the default tenant trusts to certify its clients.
+
+    Raises:
+        ConfigurationError: one of the files cannot be used.
+    """
+    if not mtls.enabled or mtls.client_ca_file is None:
+        return NoTrust()
+    try:
+        return ClientTrust.open(mtls.client_ca_file, mtls.client_crl_file)
+    except UnusableFile as error:
+        raise ConfigurationError(f"mtls.client_ca_file and mtls.client_crl_file: {error}") from None
+
+
+def _refuse_unusable_authorities(settings: Settings) -> None:
+    _client_trust(settings.mtls)
+    fetch = settings.fetch
     if fetch.ca_file is None:
         return
     try:

@@ -43,6 +43,10 @@ port = {mutual_tls_port}
 # host = "127.0.0.1"
 # certificate_file = "{certificate}"
 # private_key_file = "{private_key}"
+# Authorities that certify clients (PEM); without them no client authenticates with tls_client_auth.
+{client_ca}client_ca_file = "{authority}"
+# What they revoked (PEM). Both files are read again when they change.
+# client_crl_file = "client-revocations.pem"
 
 [database]
 # SQLite in one file; nothing else has to be installed.
@@ -174,6 +178,8 @@ def _configuration(issuer: str, *, dev: bool) -> str:
         mutual_tls_url=f"https://{host_of(issuer)}:{mutual_tls_port}",
         certificate=f"{folder}authorization-server.pem",
         private_key=f"{folder}authorization-server.key",
+        client_ca="" if dev else "# ",
+        authority=f"{folder}ca.pem" if dev else "client-authorities.pem",
     )
 
 

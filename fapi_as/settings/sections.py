@@ -57,6 +57,8 @@ class MutualTls(_Section):
     certificate_file: ResolvedPath = Path("authorization-server.pem")
     private_key_file: ResolvedPath = Path("authorization-server.key")
     url: Annotated[str, AfterValidator(issuer_url)] | None = None
+    client_ca_file: ResolvedPath | None = None
+    client_crl_file: ResolvedPath | None = None
 
 
 class Database(_Section):
@@ -167,6 +169,8 @@ class Settings(_Section):
             )
         if self.mutual_tls_url == server.issuer:
             raise ValueError("mtls.url is the issuer: browsers would be asked for certificates there")
+        if mtls.client_crl_file is not None and mtls.client_ca_file is None:
+            raise ValueError("mtls.client_crl_file is set and mtls.client_ca_file is not: there is nobody to revoke")
         return self
 
     @property
@@ -186,6 +190,7 @@ class Settings(_Section):
             tenant=tenant,
             issuer=self.server.issuer,
             mutual_tls_url=self.mutual_tls_url,
+            client_authorities=self.mtls.enabled and self.mtls.client_ca_file is not None,
             authorization_code_lifetime=timedelta(seconds=lifetimes.authorization_code),
             request_uri_lifetime=timedelta(seconds=lifetimes.request_uri),
             interaction_lifetime=timedelta(seconds=lifetimes.interaction),
