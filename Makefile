@@ -103,10 +103,11 @@ build/peers/python/.installed: .ci/peers.lock | $(READY)
 conformance: $(READY) ## the MCP conformance suite (npm) against a server behind rs_kit, and with our agent as its client
 	@$(PY) -m tests.conformance
 
-load: $(READY) ## races of 20 rounds, 1,700 slow connections for a minute, a million proofs, a minute without the issuer, a thousand renewals
+load: $(READY) ## races of 20 rounds, 1,700 slow connections for a minute, a million proofs, a minute without the issuer, a thousand renewals, 20 key rotations
 	@LOAD=full $(PY) -m pytest -q -s tests/system/test_races_across_workers.py tests/system/test_slow_peers.py \
 		tests/system/test_kit_replay_over_workers.py tests/contract/test_used_once_sizes.py \
-		tests/system/test_issuer_outage.py tests/system/test_agent_processes.py
+		tests/system/test_issuer_outage.py tests/system/test_agent_processes.py \
+		tests/system/test_key_rotation_under_load.py
 
 faults: $(READY) ## kill -9, full and failing disks, a lock, a clock that jumps, under load; ROUNDS=3 is short
 	@$(PY) -m tests.faults $(ROUNDS)
