@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -210,6 +211,8 @@ def _shown(connection: SSL.Connection) -> tuple[bytes | None, tuple[bytes, ...]]
 
 def _subject(certificate: bytes) -> str | None:
     try:
-        return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a serial number that is none would be told on stderr; the name is a name
+            return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
     except ValueError:
         return None  # a name that is no text; whoever needs more has the certificate
