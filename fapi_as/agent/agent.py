@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Final
+from typing import Any, Final
 
 from fapi_as.agent import challenge as challenges
 from fapi_as.agent.authorization import Asked, by_client_credentials, by_code, by_refresh_token
 from fapi_as.agent.back_channel import BackChannel
 from fapi_as.agent.challenge import Challenge, askable
 from fapi_as.agent.discovery import ResourceMetadata, ServerMetadata, authorization_server, protected_resource
-from fapi_as.agent.errors import AuthorizationDenied, IssuerNotAllowed, NonceLoop, ServerRefused
+from fapi_as.agent.errors import AuthorizationDenied, IssuerNotAllowed, Misconfigured, NonceLoop, ServerRefused
 from fapi_as.agent.exchange import Nonces
 from fapi_as.agent.issuer_keys import IssuerKeys
 from fapi_as.agent.ports import Certificate, Clock, Entropy
@@ -18,6 +18,7 @@ from fapi_as.agent.prompts import Prompts
 from fapi_as.agent.settings import AgentSettings, GrantType, Identity
 from fapi_as.agent.steps import Answer, Call, CallSteps, Exchange, Need, Reason, Renew
 from fapi_as.agent.tokens import Granted, TokenSet
+from fapi_as.agent.userinfo import told
 from rs_kit.protocol.dpop import make_proof
 from rs_kit.protocol.htu import InvalidUri, normalise
 from rs_kit.protocol.jws import SigningKey
@@ -109,7 +110,7 @@ class Agent:
             if not (yield from self._renewed_quietly(need.used)):
                 self._tokens = None  # the call goes without, and the resource's challenge says where to get others
             return
-        metadata = yield from protected_resource(self._settings.resource, need.challenge)
+        metadata = yield from self._resource_metadata(need)
         identity = self._identity(metadata)
         if need.reason is Reason.UNAUTHORIZED and need.used is not None:
             same = need.used.issuer == identity.issuer
@@ -123,6 +124,25 @@ class Agent:
             self._note_missing(need, scope)
             raise
         self._note_missing(need, scope)
+
+    def userinfo(self) -> Exchange[dict[str, Any]]:
+        """Ask the authorization server about the person, with the tokens of an agent whose resource is the issuer.
+
+        Raises:
+            Misconfigured: another resource, or no tokens that an ID token came with.
+            TokenRejected: what came is about another person.
+        """
+        tokens = self._tokens
+        if tokens is None or tokens.subject is None or tokens.resource != tokens.issuer:
+            raise Misconfigured("userinfo needs tokens for the issuer itself as the resource, with the scope openid")
+        channel = yield from self._channel(self._identity_of(tokens))
+        return (yield from told(channel, tokens))
+
+    def _resource_metadata(self, need: Need) -> Exchange[ResourceMetadata]:
+        """What the resource says about itself; an issuer is a resource that speaks for itself (userinfo)."""
+        if any(identity.issuer == self._settings.resource for identity in self._settings.identities):
+            return ResourceMetadata(authorization_servers=(self._settings.resource,), scopes_supported=())
+        return (yield from protected_resource(self._settings.resource, need.challenge))
 
     def _note_missing(self, need: Need, scope: tuple[str, ...]) -> None:
         """MCP CL15: what was asked for and not given, or denied, is not asked for again and again."""

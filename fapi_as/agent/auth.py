@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import httpx2
@@ -18,7 +18,7 @@ from fapi_as.agent.ports import TokenStore
 from fapi_as.agent.sending import ANSWER_TIMEOUT, answer_of, drained, dressed, sent
 from fapi_as.agent.settings import AgentSettings
 from fapi_as.agent.shared_tokens import still_needed
-from fapi_as.agent.steps import Answer, Callback, Exchange, Need, Reason, Renew, Send, Visit
+from fapi_as.agent.steps import Answer, Callback, Exchange, Need, Reason, Renew, Result, Send, Visit
 from fapi_as.agent.token_store import MemoryTokenStore
 from fapi_as.agent.tokens import TokenSet
 
@@ -101,6 +101,15 @@ class AgentAuth(httpx2.Auth):
             await self._renew(Need(reason=Reason.STALE, used=used))
         return self._agent.tokens
 
+    async def userinfo(self) -> dict[str, Any]:
+        """What the authorization server tells about the person, of an agent whose resource is the issuer.
+
+        Raises:
+            AgentError: there are no tokens for it, or what came is about another person.
+        """
+        await self.current_tokens()
+        return await self._run(self._agent.userinfo())
+
     @override
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response]:
         """Refuse: a person may have to be waited for.
@@ -182,7 +191,7 @@ class AgentAuth(httpx2.Auth):
             return need  # of another agent, which may not have the same rights
         return still_needed(need, stored, stale=self._agent.is_stale(stored))
 
-    async def _run(self, exchange: Exchange[None]) -> None:
+    async def _run(self, exchange: Exchange[Result]) -> Result:
         try:
             step = next(exchange)
             while True:
@@ -191,8 +200,9 @@ class AgentAuth(httpx2.Auth):
                 else:
                     reply = await self._visited(step)
                 step = exchange.send(reply)
-        except StopIteration:
-            return
+        except StopIteration as end:
+            result: Result = end.value
+            return result
 
     async def _visited(self, step: Visit) -> Callback:
         if self._authorize is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
@@ -14,6 +14,7 @@ from fapi_as.agent.issuer_keys import IssuerKeys
 from fapi_as.agent.ports import Clock, Entropy
 from fapi_as.agent.settings import AuthMethod, Identity
 from fapi_as.agent.steps import Answer, Exchange, Request
+from fapi_as.agent.tokens import TokenSet
 from rs_kit.protocol import jws
 from rs_kit.protocol.dpop import make_proof
 from rs_kit.protocol.jws import SigningKey
@@ -45,13 +46,34 @@ class BackChannel:
             NonceLoop: the nonce that the server had just sent was not good enough.
             RedirectRefused, AnswerRejected, InsecureAddress: as `exchange.send`.
         """
-        answer = yield from self._post_once(url, parameters, what)
+        return (yield from self._with_nonce(url, what, lambda: self._post_once(url, parameters, what)))
+
+    def get(self, url: str, tokens: TokenSet, what: str) -> Exchange[Answer]:
+        """Ask with a token of ours; repeat it once, newly proved, when a nonce is asked for.
+
+        Raises:
+            NonceLoop, RedirectRefused, AnswerRejected, InsecureAddress: as `post`.
+        """
+        return (yield from self._with_nonce(url, what, lambda: self._get_once(url, tokens, what)))
+
+    def _with_nonce(self, url: str, what: str, once: Callable[[], Exchange[Answer]]) -> Exchange[Answer]:
+        answer = yield from once()
         if not self._demands_nonce(url, answer, what):
             return answer
-        answer = yield from self._post_once(url, parameters, what)
+        answer = yield from once()
         if self._demands_nonce(url, answer, what):
             raise NonceLoop(f"the {what} asks for another DPoP nonce each time")  # RFC 9449 §8.2
         return answer
+
+    def _get_once(self, url: str, tokens: TokenSet, what: str) -> Exchange[Answer]:
+        headers = [
+            ("accept", "application/json, application/jwt"),
+            ("accept-encoding", "identity"),
+            ("authorization", tokens.authorization),
+        ]
+        if tokens.proof_key is not None:
+            headers.append(("dpop", self._proof(tokens.proof_key, "GET", url, tokens.access_token.reveal())))
+        return (yield from send(self.request("GET", url, headers), what))
 
     def _post_once(self, url: str, parameters: Mapping[str, str], what: str) -> Exchange[Answer]:
         form = {**parameters, "client_id": self.identity.client_id, **self._authentication()}
@@ -73,7 +95,7 @@ class BackChannel:
             headers = [*headers, ("connection", "close")]
         return Request(method=method, url=url, headers=tuple(headers), body=body, certificate=certificate)
 
-    def _proof(self, proof_key: SigningKey, method: str, url: str) -> str:
+    def _proof(self, proof_key: SigningKey, method: str, url: str, access_token: str | None = None) -> str:
         return make_proof(
             proof_key,
             method=method,
@@ -81,6 +103,7 @@ class BackChannel:
             jti=self.entropy.identifier(),
             issued_at=self.clock.now(),
             nonce=self.nonces.of(url),
+            access_token=access_token,
         )
 
     def _authentication(self) -> Mapping[str, str]:

@@ -30,8 +30,9 @@ _ANSWER_HEADERS: Final = frozenset(
 _PARAMETERS: Final = frozenset(
     {"acr_values", "client_assertion_type", "client_id", "code_challenge", "code_challenge_method", "dpop_jkt"}
     | {"error", "error_description", "grant_type", "iss", "max_age", "redirect_uri", "resource", "response_type"}
-    | {"scope"}
+    | {"response_mode", "scope"}
 )
+_CLAIMS: Final = _PARAMETERS | {"aud", "exp", "iat", "jti", "nbf"}  # of a request object
 _MEMBERS: Final = frozenset({"error", "error_description", "error_uri", "expires_in", "scope", "token_type"})
 
 
@@ -116,6 +117,8 @@ class Blanking:
         for name, value in parse_qsl(text, keep_blank_values=True):
             if name == "client_assertion":
                 yield name, self._token(value)
+            elif name == "request":
+                yield name, self._token(value, _CLAIMS)
             elif name in _PARAMETERS:
                 yield name, value
             elif not value:  # it may be no name at all
@@ -125,8 +128,8 @@ class Blanking:
                 self._learn(value)
                 yield name, BLANK
 
-    def _token(self, token: str) -> str:
-        """What a JWS of ours says, without the signature that makes it worth something."""
+    def _token(self, token: str, shown: frozenset[str] | None = None) -> str:
+        """What a JWS of ours says, without the signature that makes it worth something; of some only these claims."""
         self._learn(token)
         self._learn(token.rpartition(".")[2])
         head, _, rest = token.partition(".")
@@ -135,6 +138,9 @@ class Blanking:
         except ValueError:
             return BLANK
         header.pop("jwk", None)
+        for name in claims.keys() - (claims.keys() if shown is None else shown):
+            self._learn(str(claims[name]))
+            claims[name] = BLANK
         return f"{json.dumps(header)} {json.dumps(claims)} {BLANK}"
 
     def _learn(self, value: str) -> None:

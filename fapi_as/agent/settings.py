@@ -60,6 +60,7 @@ class Identity:
     request_object_signing_alg: str | None = None
     authorization_signed_response_alg: str | None = None
     id_token_signed_response_alg: str = "ES256"  # noqa: S105 - an algorithm
+    userinfo_signed_response_alg: str | None = None
 
     def __post_init__(self) -> None:
         secure_issuer(self.issuer)
@@ -70,7 +71,8 @@ class Identity:
         if self.redirect_uri is not None:
             acceptable_redirect(self.redirect_uri)
         self._check_credentials()
-        for algorithm in (self.authorization_signed_response_alg, self.id_token_signed_response_alg):
+        signed = (self.authorization_signed_response_alg, self.userinfo_signed_response_alg)
+        for algorithm in (*signed, self.id_token_signed_response_alg):
             if algorithm is not None and canonical(algorithm) not in SIGNING_ALGORITHMS:
                 raise Misconfigured(f"responses are signed with one of {', '.join(SIGNING_ALGORITHMS)}")
 

@@ -30,6 +30,21 @@ _OPTIONS: Final = (
     click.option("--client-id", help="The agent's name there."),
     click.option("--key", type=_FILE, help="Its private key (PEM), which only its owner may read."),
     click.option("--kid", help="The name of that key, as it is registered."),
+    click.option(
+        "--token-endpoint-auth-method",
+        type=click.Choice(["private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"]),
+        help="How the agent shows who it is, as registered.  [default: private_key_jwt]",
+    ),
+    click.option("--certificate", type=_FILE, help="Its certificate (PEM), read again when it was renewed."),
+    click.option("--certificate-key", type=_FILE, help="The private key of the certificate.  [default: the same file]"),
+    click.option(
+        "--bound-to",
+        type=click.Choice(["key", "certificate", "both"]),
+        help="What its tokens are bound to, as registered.  [default: key]",
+    ),
+    click.option("--request-object-signing-alg", help="Sign requests with the agent's key, which is one for this."),
+    click.option("--authorization-signed-response-alg", help="Take signed responses only, in this algorithm."),
+    click.option("--id-token-signed-response-alg", help="How ID tokens are signed, as registered.  [default: ES256]"),
     click.option("--ca", type=_FILE, help="The authorities to trust instead of the system's (PEM)."),
     click.option("--scope", help="What to ask for, separated by spaces.  [default: what the MCP server names]"),
     click.option(
@@ -106,7 +121,8 @@ def call(*, tool: str, arguments: str, sign_in: bool, no_browser: bool, as_json:
 def token(*, as_json: bool, **who: Any) -> None:
     """Print an access token for the MCP server and when it ends, renewed if it is about to.
 
-    It is bound to the agent's DPoP key and worth nothing without it; that key and the refresh token are not shown.
+    It is bound to a key of the agent, or to its certificate, and worth nothing without; neither a key nor the refresh
+    token is shown.
     """
     from fapi_as.commands.agent_session import current, run
 

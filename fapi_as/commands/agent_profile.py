@@ -14,16 +14,22 @@ import click
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from fapi_as.agent.settings import GrantType
+from fapi_as.agent.certificate import ClientCertificate
+from fapi_as.agent.errors import Misconfigured
+from fapi_as.agent.settings import AuthMethod, GrantType
 from fapi_as.agent.tls import trust
 from rs_kit.protocol.errors import InvalidJwk
 from rs_kit.protocol.jws import SigningKey
 
 _DEFAULT_FILE: Final = Path("fapi-agent.toml")
 _REDIRECT_URI: Final = "http://127.0.0.1/callback"
-_PATHS: Final = frozenset({"key", "ca", "store"})
-_NEEDED: Final = ("resource", "issuer", "client_id", "key")
-_MEMBERS: Final = frozenset({*_NEEDED, "endpoint_origins", "kid", "ca", "scope", "grant_type", "redirect_uri", "store"})
+_PATHS: Final = frozenset({"key", "ca", "store", "certificate", "certificate_key"})
+_NEEDED: Final = ("resource", "issuer", "client_id")
+_SIGNED: Final = ("request_object_signing_alg", "authorization_signed_response_alg", "id_token_signed_response_alg")
+_MEMBERS: Final = frozenset({*_NEEDED, *_PATHS, *_SIGNED}) | frozenset(
+    {"endpoint_origins", "kid", "scope", "grant_type", "redirect_uri", "token_endpoint_auth_method", "bound_to"}
+)
+BINDINGS: Final = ("key", "certificate", "both")
 _OTHERS: Final = 0o077
 _ANYBODY_WRITES: Final = 0o002
 
@@ -36,12 +42,16 @@ class Profile:
     issuer: str
     endpoint_origins: tuple[str, ...]
     client_id: str
-    key: SigningKey
+    key: SigningKey | None
     scope: tuple[str, ...]
     grant_type: GrantType
     redirect_uri: str
     store: Path
     tls: ssl.SSLContext
+    auth_method: AuthMethod
+    certificate: ClientCertificate | None
+    bound_to: str
+    signed: Mapping[str, str]
 
 
 def read_profile(who: Mapping[str, Any]) -> Profile:
@@ -53,21 +63,28 @@ def read_profile(who: Mapping[str, Any]) -> Profile:
     config: Path | None = who["config"]
     given = {name: value for name, value in who.items() if name != "config" and value is not None}
     values = {**_from_file(config), **given}
-    missing = [name for name in _NEEDED if name not in values]
+    auth_method = _auth_method(values.get("token_endpoint_auth_method", AuthMethod.PRIVATE_KEY_JWT.value))
+    by_key = auth_method is AuthMethod.PRIVATE_KEY_JWT
+    missing = [name for name in (*_NEEDED, "key" if by_key else "certificate") if name not in values]
     if missing:
         options = ", ".join("--" + name.replace("_", "-") for name in missing)
         raise click.ClickException(f"the agent does not know who it is: give {options}, or a fapi-agent.toml with them")
+    certificate = _certificate(values)
     return Profile(
         resource=values["resource"],
         issuer=values["issuer"],
         endpoint_origins=tuple(values.get("endpoint_origins", "").split()),
         client_id=values["client_id"],
-        key=_key(Path(values["key"]), values.get("kid")),
+        key=_key(Path(values["key"]), values.get("kid")) if "key" in values else None,
         scope=tuple(values.get("scope", "").split()),
         grant_type=_grant_type(values.get("grant_type", GrantType.AUTHORIZATION_CODE.value)),
         redirect_uri=values.get("redirect_uri", _REDIRECT_URI),
         store=Path(values.get("store", _default_store())),
-        tls=_trust(values.get("ca")),
+        tls=certificate.context if certificate is not None else _trust(values.get("ca")),
+        auth_method=auth_method,
+        certificate=certificate,
+        bound_to=_bound_to(values.get("bound_to", BINDINGS[0])),
+        signed={name: values[name] for name in _SIGNED if name in values},
     )
 
 
@@ -108,10 +125,43 @@ def _grant_type(name: str) -> GrantType:
         raise click.ClickException(f"grant_type is {' or '.join(known.value for known in GrantType)}") from None
 
 
+def _auth_method(name: str) -> AuthMethod:
+    try:
+        return AuthMethod(name)
+    except ValueError:
+        known = ", ".join(known.value for known in AuthMethod)
+        raise click.ClickException(f"token_endpoint_auth_method is one of {known}") from None
+
+
+def _bound_to(name: str) -> str:
+    if name not in BINDINGS:
+        raise click.ClickException(f"bound_to is one of {', '.join(BINDINGS)}")
+    return name
+
+
+def _certificate(values: Mapping[str, Any]) -> ClientCertificate | None:
+    if "certificate" not in values:
+        return None
+    path, ca = Path(values["certificate"]), values.get("ca")
+    private_key = Path(values.get("certificate_key", path))
+    try:
+        _check_private(private_key)
+        _trust(ca)  # for its own sentence
+        return ClientCertificate(path, private_key, authority=ca)
+    except OSError as error:
+        raise click.ClickException(f"{private_key}: {error.strerror}") from None
+    except Misconfigured as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _check_private(path: Path) -> None:
+    if os.name == "posix" and path.stat().st_mode & _OTHERS:
+        raise click.ClickException(f"{path}: others than its owner can reach this private key; chmod 600 it")
+
+
 def _key(path: Path, kid: str | None) -> SigningKey:
     try:
-        if os.name == "posix" and path.stat().st_mode & _OTHERS:
-            raise click.ClickException(f"{path}: others than its owner can reach this private key; chmod 600 it")
+        _check_private(path)
         private_key: Any = load_pem_private_key(path.read_bytes(), password=None)
         return SigningKey.from_private_key(private_key, kid=kid)
     except OSError as error:

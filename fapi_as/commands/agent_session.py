@@ -139,6 +139,11 @@ async def _session(profile: Profile, manner: Manner) -> AsyncIterator[Session]:
             key=profile.key,
             redirect_uri=redirect_uri,
             endpoint_origins=profile.endpoint_origins,
+            token_endpoint_auth_method=profile.auth_method,
+            certificate=profile.certificate,
+            dpop_bound_access_tokens=profile.bound_to != "certificate",
+            tls_client_certificate_bound_access_tokens=profile.bound_to != "key",
+            **profile.signed,
         )
         settings = AgentSettings(
             resource=profile.resource, identities=(identity,), scope=profile.scope, grant_type=profile.grant_type

@@ -50,6 +50,8 @@ class SigningPeer(Peer):
     outside: dict[str, str] = field(default_factory=dict)  # beside the signed response
     plain: bool = False  # the response is not signed, whatever was asked for
     swapped: bool = False  # an ID token in the place of the response
+    userinfo_lies: Changes = field(default_factory=dict)
+    userinfo_signed: bool = False
     request_objects: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     id_tokens: list[str] = field(default_factory=list)
     numbers: count[int] = field(default_factory=lambda: count(1))
@@ -77,7 +79,24 @@ class SigningPeer(Peer):
         if request.url == self.metadata.get("jwks_uri") and JWKS not in self.overrides:
             self.seen.append(request)
             return as_json(200, {"keys": [key.public_jwk() for key in self.published]})
+        if request.url == self.metadata.get("userinfo_endpoint") and "/userinfo" not in self.overrides:
+            self.seen.append(request)
+            return self.told(request)
         return super().answer(request)
+
+    def told(self, request: Request) -> Answer:
+        """What userinfo says to whoever has a token that this peer issued."""
+        headers = dict(request.headers)
+        if headers["authorization"].partition(" ")[2] not in self.issued:
+            return as_json(401, {"error": "invalid_token"})
+        nonce = (("dpop-nonce", self.server_nonce),) if self.server_nonce is not None else ()
+        if nonce and opened(headers["dpop"])[1].get("nonce") != self.server_nonce:
+            return as_json(401, {"error": "use_dpop_nonce"}, nonce)
+        claims = {"sub": "alice", "name": "Alice", **self.userinfo_lies}
+        if not self.userinfo_signed:
+            return as_json(200, {name: value for name, value in claims.items() if value is not None}, nonce)
+        token = self.signed({"iss": self.issuer, "aud": "agent", **claims}, self.id_token_key)
+        return Answer(status=200, headers=(("content-type", "application/jwt"), *nonce), body=token.encode())
 
     @override
     def parameters(self, asked: dict[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import stat
@@ -55,6 +56,39 @@ async def test_what_is_saved_is_loaded_by_another_process_with_the_key_it_is_bou
     assert loaded is not None
     assert replace(loaded, proof_key=saved.proof_key) == saved
     assert loaded.proof_key.thumbprint == saved.proof_key.thumbprint
+
+
+@pytest.mark.parametrize("bound", [{"proof_key": None, "certificate": "x5t"}, {"certificate": "x5t"}])
+async def test_tokens_that_are_bound_to_a_certificate_are_kept_with_what_they_are_bound_to(
+    store: FileTokenStore, bound: dict[str, object]
+) -> None:
+    saved = token_set(subject="alice", **bound)
+    await store.save(RESOURCE, saved)
+
+    loaded = await store.load(RESOURCE)
+
+    assert loaded is not None
+    assert replace(loaded, proof_key=saved.proof_key) == saved
+    assert (loaded.proof_key is None) == (saved.proof_key is None)
+
+
+async def test_a_file_of_an_earlier_version_is_still_read(store: FileTokenStore, directory: Path) -> None:
+    await store.save(RESOURCE, token_set())
+    document = json.loads(the_file(directory).read_text())
+    del document["certificate"], document["subject"]
+    the_file(directory).write_text(json.dumps(document))
+    assert await store.load(RESOURCE) is not None
+
+
+@pytest.mark.parametrize("change", [{"proof_key": None}, {"certificate": 7}, {"subject": ["alice"]}])
+async def test_a_file_with_tokens_that_nobody_could_have_written_is_refused(
+    store: FileTokenStore, directory: Path, change: dict[str, object]
+) -> None:
+    await store.save(RESOURCE, token_set())
+    document = json.loads(the_file(directory).read_text()) | change
+    the_file(directory).write_text(json.dumps(document))
+    with pytest.raises(StoreUnusable, match="not what this program wrote"):
+        await store.load(RESOURCE)
 
 
 async def test_files_and_directory_are_their_owners_alone_whatever_the_umask(

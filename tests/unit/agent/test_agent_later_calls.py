@@ -284,9 +284,11 @@ def test_the_agents_side_has_no_code_that_opens_a_token() -> None:
 
     assert sources
     opened_jwts = {name: text.count("parse_compact(\n") for name, text in sources.items() if "parse_compact" in text}
-    assert opened_jwts == {"id_token.py": 1, "signed_messages.py": 1}  # what is for the client: an ID token, a response
+    # what is for the client itself: an ID token, a signed response, a signed answer of userinfo
+    assert opened_jwts == {"id_token.py": 1, "signed_messages.py": 1, "userinfo.py": 1}
     assert "parse_compact(\n            granted.id_token.reveal()," in sources["id_token.py"]
     assert 'parse_compact(\n            values["response"],' in sources["signed_messages.py"]
+    assert "parse_compact(\n            answer.body," in sources["userinfo.py"]
     assert not any("decode_complete" in text or "b64decode" in text for text in sources.values())
 
 

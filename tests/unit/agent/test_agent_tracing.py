@@ -14,6 +14,7 @@ from fapi_as.agent.blanking import Blanking
 from fapi_as.agent.steps import Request
 from fapi_as.agent.tracing import Step, Tracing
 from tests.support.agent_peer import RESOURCE, Peer, form, settings
+from tests.support.signing_peer import SigningPeer, signing_identity
 
 
 class Stream(httpx2.AsyncByteStream):
@@ -97,6 +98,34 @@ def secrets_of(auth: AgentAuth, peer: Peer, echo: Echo) -> set[str]:
         found |= {sent["client_assertion"], sent["client_assertion"].rpartition(".")[2]}
         found |= {sent["code_verifier"]} if "code_verifier" in sent else set()
     return found | set(echo.sent) | {value.rpartition(".")[2] for value in echo.sent if value.count(".") == 2}
+
+
+async def test_signed_messages_are_told_without_what_works_in_them() -> None:
+    peer, steps = SigningPeer(), list[Step]()
+    tracing, echo = Tracing(steps.append), Echo(peer)
+
+    async def authorize(url: str) -> str:
+        tracing.visited(url)
+        came_back = peer.callback(url).url
+        tracing.came_back(came_back)
+        return came_back
+
+    async with httpx2.AsyncClient(transport=tracing.transport(echo)) as back_channel:
+        known = settings(identities=(signing_identity(),), scope=("accounts:read", "openid"))
+        peer.time = int(time.time())
+        auth = AgentAuth(known, back_channel=back_channel, authorize=authorize)
+        async with httpx2.AsyncClient(transport=tracing.transport(echo), auth=auth) as client:
+            assert (await client.post(RESOURCE, json={"jsonrpc": "2.0"})).status_code == 200
+
+    told = json.dumps([[step.asked, step.request, step.answer] for step in steps])
+    ((_, claims),) = peer.request_objects
+    (push,) = peer.requests_to("/par")
+    secrets = {claims["state"], claims["nonce"], form(push)["request"], *peer.id_tokens, *peer.issued}
+    secrets |= {token.rpartition(".")[2] for token in secrets if token.count(".") == 2}
+    assert not [secret for secret in secrets if secret in told]
+    assert "oauth-authz-req+jwt" in told
+    assert claims["code_challenge"] in told
+    assert "response=***" in told
 
 
 @pytest.mark.parametrize("name", ["password", "client_secret", "token", "assertion", "subject_token", "something_new"])

@@ -16,11 +16,12 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from fapi_as.agent.file_store import FileTokenStore
-from fapi_as.agent.settings import GrantType
+from fapi_as.agent.settings import AuthMethod, GrantType
 from fapi_as.commands.agent_profile import read_profile
 from fapi_as.commands.group import cli
 from rs_kit.protocol.secret import Secret
 from tests.support.agent_tokens import token_set
+from tests.support.mutual_place import certificate_files
 from tests.support.peer_keys import PeerKey
 
 NOTHING = dict.fromkeys(
@@ -195,6 +196,67 @@ def test_a_key_on_a_curve_that_nobody_knows_is_refused(configured: Path) -> None
     pem = b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(unknown) + b"-----END PRIVATE KEY-----\n"
     (configured / "keys" / "agent.pem").write_bytes(pem)
     assert "no private key that the agent can use" in refused("login")
+
+
+CERTIFIED = """
+resource = "https://mcp.example/mcp"
+issuer = "https://as.example"
+client_id = "agent"
+token_endpoint_auth_method = "tls_client_auth"
+certificate = "agent.pem"
+certificate_key = "agent.key"
+bound_to = "certificate"
+ca = "ca.pem"
+"""
+
+
+@pytest.fixture
+def certified(desk: Path) -> Path:
+    """An agent that has a certificate and no key."""
+    certificate_files(desk)
+    (desk / "fapi-agent.toml").write_text(CERTIFIED, encoding="utf-8")
+    return desk
+
+
+def test_a_certificate_is_enough_to_say_who_the_agent_is(certified: Path) -> None:
+    profile = read_profile(NOTHING)
+    assert profile.certificate is not None
+    assert profile.tls is profile.certificate.context
+    assert (profile.key, profile.bound_to, profile.auth_method) == (None, "certificate", AuthMethod.TLS_CLIENT_AUTH)
+    assert "sign in with `fapi-as agent login`" in refused("token")
+
+
+def test_signed_messages_are_members_with_the_names_of_the_registration(configured: Path) -> None:
+    given = {"request_object_signing_alg": "ES256", "authorization_signed_response_alg": "PS256"}
+    assert read_profile({**NOTHING, **given}).signed == given
+    assert "need a key for it" in refused("token", "--request-object-signing-alg", "PS256")
+    assert "responses are signed with one of" in refused("token", "--authorization-signed-response-alg", "none")
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda text: text.replace('"agent.key"', '"ca.pem"'), "no certificate that fits its private key"),
+        (lambda text: text.replace('"agent.key"', '"none.key"'), "none.key: No such file or directory"),
+        (lambda text: text.replace('"agent.pem"', '"none.pem"'), "none.pem is no certificate"),
+        (lambda text: text.replace('"ca.pem"', '"agent.key"'), "no certificates of authorities"),
+        (lambda text: text.replace("tls_client_auth", "client_secret_basic"), "token_endpoint_auth_method is one of"),
+        (lambda text: text.replace('bound_to = "certificate"', 'bound_to = "nobody"'), "bound_to is one of"),
+        (lambda text: text.replace('certificate = "agent.pem"\n', ""), "--certificate"),
+        (lambda text: text.replace("tls_client_auth", "private_key_jwt"), "--key"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_refused_with_what_is_wrong(
+    certified: Path, harm: Callable[[str], str], said: str
+) -> None:
+    (certified / "fapi-agent.toml").write_text(harm(CERTIFIED), encoding="utf-8")
+    (certified / "ca.pem").chmod(0o600)
+    assert said in refused("token")
+
+
+def test_the_private_key_of_a_certificate_is_its_owners_alone(certified: Path) -> None:
+    (certified / "agent.key").chmod(0o640)
+    assert "agent.key: others than its owner can reach this private key" in refused("login")
 
 
 @pytest.mark.parametrize("arguments", ["[]", "7", "{", "", '{"a": 1} x'])
