@@ -62,6 +62,7 @@ async def test_an_honest_host_is_asked_once_and_its_client_served(
 
 
 @pytest.mark.attack("SSR-01")
+@pytest.mark.requirement("JOSE-33", proves="refused")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_host_that_points_elsewhere_is_not_followed(
     house: House, host: DocumentHost, fetch: HttpsFetch, status: int
@@ -78,16 +79,18 @@ async def test_a_host_that_points_elsewhere_is_not_followed(
 
 
 @pytest.mark.attack("SSR-05")
+@pytest.mark.requirement("JOSE-33", proves="refused")
 @pytest.mark.parametrize(
     "answer",
     [
+        document(key_set(KEY.jwk(kid="key", pad="p" * 65 * 1024))),
         endless(OK + b"\r\n", b" " * 4096),
         document(b'{"keys":[' + b",".join([b"{}"] * 100_000) + b"]}"),
         document(key_set(*[OTHER.jwk(kid=str(number)) for number in range(33)])),
         endless(OK, b"X: " + b"y" * 100 + b"\r\n"),
         saying(OK + b"".join(b"X-%d: y\r\n" % n for n in range(10_000)) + b"\r\n" + GOOD),
     ],
-    ids=["50 MiB", "100 000 keys", "33 keys", "fields without end", "10 000 fields"],
+    ids=["65 KiB", "50 MiB", "100 000 keys", "33 keys", "fields without end", "10 000 fields"],
 )
 async def test_a_host_that_floods_is_cut_off(
     house: House, host: DocumentHost, fetch: HttpsFetch, answer: Answer
