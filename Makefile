@@ -17,7 +17,7 @@ ONLY ?=
 ROUNDS ?= 30
 M ?=
 
-.PHONY: help demo dev test check fmt cov trace mutants fuzz bench load lock clean conformance bench-peers
+.PHONY: help demo dev test check fmt cov trace mutants fuzz bench load lock clean conformance interop bench-peers
 .PHONY: check-ruff check-format check-mypy check-imports
 
 help: ## this list
@@ -102,6 +102,9 @@ build/peers/python/.installed: .ci/peers.lock | $(READY)
 
 conformance: $(READY) ## the MCP conformance suite (npm) against a server behind rs_kit, and with our agent as its client
 	@$(PY) -m tests.conformance
+
+interop: $(READY) ## openid-client (npm), unmodified, completes its flows against a running server
+	@$(PY) -m tests.interop
 
 load: $(READY) ## races of 20 rounds, 1,700 slow connections for a minute, a million proofs, a minute without the issuer, a thousand renewals, 20 key rotations
 	@LOAD=full $(PY) -m pytest -q -s tests/system/test_races_across_workers.py tests/system/test_slow_peers.py \
