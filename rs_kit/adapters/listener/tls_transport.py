@@ -221,22 +221,29 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self.close()
 
     def _say_goodbye(self) -> None:
-        """Let the last word leave and wait a moment for the peer's end: closing over unread bytes would reset it."""
+        """Let the last word leave and wait a moment for the peer's end.
+
+        Closing over unread bytes would reset it, and an end of the stream before the peer has read what is before it
+        is an end to some clients at once.
+        """
         self._phase = _Phase.GOODBYE
-        self._flush()
-        if self._under is not None:
+        if not self._flush():
+            self.abort()  # TLS has no word for it
+        elif self._under is not None:
             if self._paused:
                 self._under.resume_reading()
-            if self._under.can_write_eof():
-                self._under.write_eof()
             self._goodbye = self._loop.call_later(_GOODBYE_SECONDS, self.abort)
 
-    def _flush(self) -> None:
+    def _flush(self) -> bool:
+        """Send what TLS wants to say; tells whether there was anything."""
+        said = False
         while self._under is not None:
             try:
                 data = self._tls.bio_read(_WRITE_BYTES)
             except SSL.WantReadError:
-                return
+                break
             self._under.write(data)
+            said = True
             if len(data) < _WRITE_BYTES:
-                return
+                break
+        return said
