@@ -271,7 +271,7 @@ def _resigned(made: x509.Certificate, mangle: Callable[[bytes], bytes], signer: 
     start = whole.index(made.tbs_certificate_bytes) + len(made.tbs_certificate_bytes)
     algorithm = whole[start : start + 2 + whole[start + 1]]
     signature = b"\x00" + signer.sign(inner, ec.ECDSA(hashes.SHA256()))
-    return _der(0x30, inner + algorithm + _der(0x03, signature))
+    return der_of(0x30, inner + algorithm + der_of(0x03, signature))
 
 
 def resigned_der(shown: Shown, mangle: Callable[[bytes], bytes], authority: Authority) -> bytes:
@@ -279,7 +279,8 @@ def resigned_der(shown: Shown, mangle: Callable[[bytes], bytes], authority: Auth
     return _resigned(shown.certificate, mangle, authority.key)
 
 
-def _der(tag: int, content: bytes) -> bytes:
+def der_of(tag: int, content: bytes) -> bytes:
+    """One DER value."""
     size = len(content)
     if size < 0x80:
         return bytes([tag, size]) + content

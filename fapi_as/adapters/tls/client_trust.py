@@ -146,13 +146,18 @@ def _path(
         raise Unfit(refusal)
     if len(chain) > CHAIN_LIMIT:
         raise Unfit("the peer sent too many certificates")
-    sent = [crypto.X509.from_cryptography(each) for each in map(_authority, chain) if each is not None]
+    try:
+        shown, *sent = [
+            crypto.X509.from_cryptography(each) for each in (certificate, *map(_authority, chain)) if each is not None
+        ]
+    except crypto.Error:  # there is more that it cannot read: a text of an issuer that is no UTF-8, for one
+        raise Unfit("a certificate is not readable") from None
     store = crypto.X509Store()  # a new one each time: OpenSSL lets the time of a store be set once
     for authority in authorities:
         store.add_cert(crypto.X509.from_cryptography(authority))
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | crypto.X509StoreFlags.POLICY_CHECK)
     store.set_time(datetime.fromtimestamp(now, UTC))
-    context = crypto.X509StoreContext(store, crypto.X509.from_cryptography(certificate), sent)
+    context = crypto.X509StoreContext(store, shown, sent)
     try:
         return [each.to_cryptography() for each in context.get_verified_chain()]
     except crypto.X509StoreContextError as error:
