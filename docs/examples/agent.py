@@ -34,7 +34,7 @@ REDIRECT_URI = "http://127.0.0.1:8400/callback"  # on this machine, so that no o
 class Session:
     """One agent at one MCP server: its tokens last as long as this object."""
 
-    def __init__(self, settings: AgentSettings, *, trust: ssl.SSLContext, authorize: Authorize) -> None:
+    def __init__(self, settings: AgentSettings, *, trust: ssl.SSLContext, authorize: Authorize | None) -> None:
         self.back_channel = httpx2.AsyncClient(verify=trust)
         self.auth = AgentAuth(settings, back_channel=self.back_channel, authorize=authorize)
         self.http = httpx2.AsyncClient(verify=trust, auth=self.auth, timeout=30.0)
@@ -53,7 +53,9 @@ class Session:
 
 
 @asynccontextmanager
-async def session(settings: AgentSettings, *, trust: ssl.SSLContext, authorize: Authorize) -> AsyncIterator[Session]:
+async def session(
+    settings: AgentSettings, *, trust: ssl.SSLContext, authorize: Authorize | None = None
+) -> AsyncIterator[Session]:
     """A session that is closed at the end."""
     opened = Session(settings, trust=trust, authorize=authorize)
     try:

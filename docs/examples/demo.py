@@ -1,4 +1,4 @@
-"""The main job, once, end to end: a tool call that only the right agent can make, and a thief who cannot.
+"""The main job, once, end to end: tool calls that only the right agents can make, and a thief who cannot.
 
 Starts the real processes on free ports over TLS in a scratch directory, registers everything through the command line,
 lets a person sign in and allow the agent, calls a tool, and shows every theft failing. Exits 0 only if every step did
@@ -27,7 +27,19 @@ from typing import Final
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from place import ALLOWED, CLIENT_ID, CLIENT_KEY_ID, NOT_ALLOWED, PASSWORD, USERNAME, Place, StepFailed, done
+from place import (
+    ALLOWED,
+    CLIENT_ID,
+    CLIENT_KEY_ID,
+    NOT_ALLOWED,
+    PASSWORD,
+    ROBOT_ID,
+    ROBOT_NAME,
+    USERNAME,
+    Place,
+    StepFailed,
+    done,
+)
 from processes import Processes, ProcessFailed, free_port
 
 from rs_kit.protocol.jws import SigningKey
@@ -61,7 +73,7 @@ def start_servers(processes: Processes, place: Place) -> float:
 
 
 def register(processes: Processes, place: Place) -> None:
-    """Tell the authorization server about the MCP server, the agent and the person."""
+    """Tell the authorization server about the MCP server, the two agents and the person."""
     resource = {
         "resource": place.resource,
         "resource_name": "Demo bank",
@@ -78,10 +90,20 @@ def register(processes: Processes, place: Place) -> None:
         "jwks": {"keys": [_new_client_key(place)]},
         "scope": f"{ALLOWED} {NOT_ALLOWED}",
     }
-    with ThreadPoolExecutor(3) as beside:  # three commands at once: each is one transaction of its own
+    robot = {
+        "client_id": ROBOT_ID,
+        "client_name": "Demo robot",
+        "grant_types": ["client_credentials"],
+        "token_endpoint_auth_method": "tls_client_auth",
+        "tls_client_auth_san_dns": ROBOT_NAME,
+        "tls_client_certificate_bound_access_tokens": True,
+        "scope": ALLOWED,
+    }
+    with ThreadPoolExecutor(4) as beside:  # four commands at once: each is one transaction of its own
         registered = {
-            place.resource: beside.submit(_add, processes, place, "resource", resource),
-            CLIENT_ID: beside.submit(_add, processes, place, "client", client),
+            place.resource: beside.submit(_add, processes, place, ("resource", "bank.json"), resource),
+            CLIENT_ID: beside.submit(_add, processes, place, ("client", "agent.json"), client),
+            ROBOT_ID: beside.submit(_add, processes, place, ("client", "robot.json"), robot),
             USERNAME: beside.submit(
                 processes.command_json, "user", "add", USERNAME, "--password-stdin", stdin=PASSWORD + "\n"
             ),
@@ -92,8 +114,9 @@ def register(processes: Processes, place: Place) -> None:
             raise StepFailed(f"{name} is not in what fapi-as showed after adding it: {document}")
 
 
-def _add(processes: Processes, place: Place, group: str, members: Mapping[str, object]) -> object:
-    file = place.directory / f"{group}.json"
+def _add(processes: Processes, place: Place, what: tuple[str, str], members: Mapping[str, object]) -> object:
+    group, name = what
+    file = place.directory / name
     file.write_text(json.dumps(members, indent=2), "utf-8")
     return processes.command_json(group, "add", str(file))
 
@@ -126,7 +149,7 @@ def demo(directory: Path) -> None:
         servers = start_servers(processes, place)
         done(f"authorization server {place.issuer} and MCP server {place.resource} answer over TLS")
         register(processes, place)
-        done(f"MCP server, agent {CLIENT_ID} and user {USERNAME} registered through the command line")
+        done(f"MCP server, agents {CLIENT_ID} and {ROBOT_ID} and user {USERNAME} registered through the command line")
         asyncio.run(asyncio.wait_for(show(processes, place), SECONDS))
     whole = time.perf_counter() - started
     done(f"servers started in {servers:.1f} s, whole demo {whole:.1f} s")

@@ -24,6 +24,7 @@ from rs_kit.adapters.mcp import protect, second_line
 from rs_kit.adapters.observer import LoggingObserver
 from rs_kit.adapters.used_once_memory import MemoryUsedOnce
 from rs_kit.guard import Guard
+from rs_kit.protocol.confirmation import SenderConstraint
 from rs_kit.protocol.tool_policy import ToolPolicy
 
 POLICY = ToolPolicy(
@@ -72,6 +73,7 @@ def application(resource: str, issuer: str, ca_file: str | None) -> RsKit:
         clock=SystemClock(),
         observer=LoggingObserver(),
         resource_name="Demo bank",
+        sender_constraint=SenderConstraint.EITHER,  # to a key or a certificate, and never to nothing
     )
     app = bank.streamable_http_app(
         streamable_http_path=urlsplit(resource).path, json_response=True, stateless_http=True
@@ -97,6 +99,7 @@ def main() -> None:
         port=address.port or 443,
         certfile=options.certificate,
         keyfile=options.private_key,
+        client_certificates=True,  # every caller is asked for one; who has a key instead may come without
     )
 
 

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fapi_as.agent import ClientCertificate
+
 CLIENT_ID: Final = "demo-agent"
 CLIENT_KEY_ID: Final = "demo-agent-1"
+ROBOT_ID: Final = "demo-robot"
+ROBOT_NAME: Final = "agent.localhost"  # in its certificate, which `fapi-as init --dev` writes
 USERNAME: Final = "alice"
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - of a person who does not exist
 ALLOWED: Final = "accounts:read"
@@ -41,6 +45,20 @@ class Place:
     def client_key(self) -> Path:
         """The agent's private key."""
         return self.directory / "agent-key.pem"
+
+    @property
+    def robot_certificate(self) -> ClientCertificate:
+        """What the robot shows instead of a key."""
+        return self._certificate("agent")
+
+    @property
+    def other_certificate(self) -> ClientCertificate:
+        """A certificate of the same authority, for somebody else."""
+        return self._certificate("other-agent")
+
+    def _certificate(self, name: str) -> ClientCertificate:
+        certificate, private_key = self.certificates / f"{name}.pem", self.certificates / f"{name}.key"
+        return ClientCertificate(certificate, private_key, authority=self.authority)
 
     def trust(self) -> ssl.SSLContext:
         """A TLS context that trusts this authority and no other."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -27,10 +28,13 @@ class ProcessFailed(Exception):
 
 
 def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on at the moment, nor on the next one, where clients show certificates."""
+    while True:
+        with socket.socket() as probe, socket.socket() as next_one, contextlib.suppress(OSError, OverflowError):
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            next_one.bind(("127.0.0.1", port + 1))
+            return port
 
 
 class Processes:

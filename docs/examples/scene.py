@@ -1,4 +1,4 @@
-"""What the demo shows once everything runs: the agent works, the thief does not."""
+"""What the demo shows once everything runs: the agents work, the thief does not."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from agent import REDIRECT_URI, Session, client_key, session
 from browser import Browser
 from place import ALLOWED, CLIENT_ID, CLIENT_KEY_ID, PASSWORD, USERNAME, Place, StepFailed, done
 from processes import Processes
+from robot import show_robot
 from thief import Loot, Outcome, Thief, Wiretap
 
 from fapi_as.agent import AgentSettings, Identity
@@ -34,7 +35,7 @@ async def agent_and_person(place: Place) -> AsyncIterator[tuple[Session, Browser
 
 
 async def show(processes: Processes, place: Place) -> None:
-    """The agent works; the thief does not.
+    """The agents work; the thief does not.
 
     Raises:
         StepFailed: one of them did not.
@@ -54,6 +55,7 @@ async def show(processes: Processes, place: Place) -> None:
         await _thefts(processes, thief)
     finally:
         await thief.close()
+    await show_robot(place)
 
 
 def _loot(agent: Session, wiretap: Wiretap) -> Loot:

@@ -154,13 +154,13 @@ class Thief:
             )
             headers = self._presented(proof) | ({"mcp-name": tool} if tool else {})
             response = await self._post(headers, body)
-            outcome = _outcome(response)
+            outcome = outcome_of(response)
             if nonce is not None or outcome.error != "use_dpop_nonce":
                 return outcome
             nonce = response.headers["dpop-nonce"]
 
     async def _call(self, headers: Headers) -> Outcome:
-        return _outcome(await self._post(headers))
+        return outcome_of(await self._post(headers))
 
     async def _post(self, headers: Headers, body: bytes | None = None) -> httpx2.Response:
         call = self._loot.call
@@ -193,10 +193,11 @@ class Thief:
             issued_at=now,
             nonce=self._loot.server_nonce,
         )
-        return _outcome(await self._client.post(url, data=form, headers={"dpop": proof}))
+        return outcome_of(await self._client.post(url, data=form, headers={"dpop": proof}))
 
 
-def _outcome(response: httpx2.Response) -> Outcome:
+def outcome_of(response: httpx2.Response) -> Outcome:
+    """How a server judged a request."""
     challenge = chosen(tuple(response.headers.get_list("www-authenticate")))
     error = challenge.error if challenge is not None else None
     if error is None and response.headers.get("content-type") == "application/json":

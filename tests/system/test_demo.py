@@ -19,6 +19,8 @@ REFUSED = (
     ("403 insufficient_scope", "a tool outside the granted scopes"),
     ("400 invalid_grant", "the code redeemed twice"),
     ("400 invalid_grant", "the refresh token of that code, afterwards"),
+    ("401 invalid_client", "a token in the robot's name, with another certificate"),
+    ("401 invalid_token", "the robot's token, with another certificate"),
 )
 
 
@@ -38,6 +40,10 @@ def test_every_step_of_the_demo_does_what_it_says(tmp_path: Path) -> None:
     assert all(line.startswith("✓ ") for line in lines)
     assert "✓ alice signed in and allowed demo-agent one thing: accounts:read" in lines
     assert any(re.match(r"✓ the agent called get_balance .*: 1250 EUR on the checking account", line) for line in lines)
+    certified = r"✓ demo-robot showed its certificate at localhost:\d+ and got a token that is bound to it"
+    assert any(re.fullmatch(certified, line) for line in lines)
+    robot = "✓ the robot called get_balance with that token and certificate: 8000 EUR on the savings account of demo-robot"
+    assert robot in lines
     for code, what in REFUSED:
         assert f"✓ refused with {code}: {what}" in lines
     assert any(re.match(r"✓ fapi-as explain \S+ tells the operator .*: code replayed$", line) for line in lines)
