@@ -1,0 +1,90 @@
+"""One server for the whole folder, a test for every variant that its row applies to, and the table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.expectations import coverage_table
+from tests.expectations.certification import Certification, certification
+from tests.expectations.conforming_client import ConformingClient
+from tests.expectations.table import EXPECTATIONS, VARIANTS, Variant, runnable
+from tests.expectations.waiting import Waiting, waiting
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def suite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Certification]:
+    """The server, its clients and its clock; tests move the clock forward only."""
+    async with certification(tmp_path_factory.mktemp("expectations")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def begun(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Waiting]:
+    """A real process at which something was begun that needs time."""
+    async with waiting(tmp_path_factory.mktemp("waiting")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session", autouse=True)
+def begin_early(request: pytest.FixtureRequest) -> None:
+    """The time that others take is the time that is waited for."""
+    if any(map(_is_in_real_time, request.session.items)):
+        request.getfixturevalue("begun")
+
+
+@pytest.fixture
+def client(suite: Certification, variant: Variant) -> ConformingClient:
+    """The suite's first client of the variant."""
+    return suite.client(variant)
+
+
+@pytest.fixture
+def second(suite: Certification, variant: Variant) -> ConformingClient:
+    """The suite's second client of the variant."""
+    return suite.client(variant, 2)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test of a row runs in every variant that the row applies to and that can be run."""
+    rows = [EXPECTATIONS[mark.args[0]] for mark in metafunc.definition.iter_markers("expectation")]
+    if not rows or "variant" not in metafunc.fixturenames:
+        return
+    variants = runnable(rows[0])
+    assert all(runnable(row) == variants for row in rows), f"{metafunc.function.__name__}: rows of different variants"
+    metafunc.parametrize("variant", variants, ids=str)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The server lives in one loop, so its tests run there; whoever waits for real time comes last."""
+    items[:] = [item for item in items if not _waits(item)]
+    for item in items:
+        if item.get_closest_marker("expectation") is not None:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+    items.sort(key=_is_in_real_time)
+
+
+def _is_in_real_time(item: pytest.Item) -> bool:
+    return item.get_closest_marker("expectation") is not None and item.name.startswith("test_in_real_time_")
+
+
+def _waits(item: pytest.Item) -> bool:
+    """Whether no variant of its row can be run today; the table says so, and nothing is skipped."""
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and not isinstance(callspec.params.get("variant", VARIANTS[0]), Variant)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Remember what became of each row in each variant."""
+    report = yield
+    coverage_table.remember(item, report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of this run."""
+    for line in coverage_table.lines():
+        terminalreporter.write_line(line)
