@@ -194,6 +194,9 @@ class TestCertificateAgent:
         """The application as it hears this agent: the scope says what a listener would say of its connection."""
 
         async def over_mutual_tls(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
             state = {
                 **(scope.get("state") or {}),
                 PEER_CERTIFICATE: self.certificate.der,

@@ -314,13 +314,24 @@ async def _lifespan(lifespan: Lifespan) -> Any:
             await running
 
 
-def run(app: Application, *, host: str, port: int, certfile: str | None = None, keyfile: str | None = None) -> None:
+def run(  # noqa: PLR0913 - what a listener is, named at every call
+    app: Application,
+    *,
+    host: str,
+    port: int,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    client_certificates: bool = False,
+) -> None:
     """Serve one application in this process until SIGTERM or SIGINT.
 
     Raises:
         OSError: the address cannot be listened on, or a file cannot be read.
+        ValueError: half of a pair, client certificates without TLS, or files that cannot be used.
     """
-    config = ListenerConfig(host=host, port=port, certfile=certfile, keyfile=keyfile)
+    config = ListenerConfig(
+        host=host, port=port, certfile=certfile, keyfile=keyfile, client_certificates=client_certificates
+    )
 
     async def main() -> None:
         shutdown = asyncio.Event()

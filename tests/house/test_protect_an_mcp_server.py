@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -117,6 +118,43 @@ def test_the_listener_is_called_as_it_can_be(monkeypatch: pytest.MonkeyPatch) ->
     )
     run_blocks(block("After: ten more lines", 1), app="the app")
     assert called == ["the app"]
+
+
+def with_certificates(issuer: TestIssuer) -> dict[str, Any]:
+    """The page's application where tokens of keys and of certificates are taken."""
+    names = run_blocks(BEFORE, AFTER)
+    return run_blocks(block("Certificates instead of keys"), **{**names, "server": own_server(names)})
+
+
+async def test_an_agent_with_a_certificate_needs_no_proofs(issuer: TestIssuer) -> None:
+    agent, by_key = issuer.certificate_agent(scope="accounts:read"), issuer.agent(scope="accounts:read")
+    async with calling(agent.connected(with_certificates(issuer)["app"])) as call:
+        good, other = await call(agent.headers()), await call(by_key.headers(nonce=await call.nonce()))
+    async with calling(with_certificates(issuer)["app"]) as call:
+        without = await call(agent.headers())
+    assert (good.status_code, other.status_code, without.status_code) == (200, 200, 401)
+    assert "1250 EUR on checking" in good.text
+
+
+def test_the_listener_is_asked_for_certificates_as_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Any] = []
+    monkeypatch.setattr(
+        "rs_kit.adapters.hypercorn.run",
+        create_autospec(run, side_effect=lambda app, *, client_certificates, **_: called.append(client_certificates)),
+    )
+    run_blocks(block("Certificates instead of keys", 1), app="the app")
+    assert called == [True]
+
+
+async def test_a_proxy_tells_the_certificate_and_nobody_else_does(issuer: TestIssuer) -> None:
+    agent, secret = issuer.certificate_agent(scope="accounts:read"), "what the proxy knows and nobody else does"
+    here = block("Certificates instead of keys", 2).replace("10.0.0.0/28", "127.0.0.1/32")
+    app = run_blocks(here, **with_certificates(issuer), proxy_secret=secret.encode())["app"]
+    shown = f":{base64.b64encode(agent.certificate.der).decode()}:"
+    async with calling(app) as call:
+        told = await call({**agent.headers(), "client-cert": shown, "x-proxy-secret": secret})
+        forged = await call({**agent.headers(), "client-cert": shown})
+    assert (told.status_code, forged.status_code) == (200, 401)
 
 
 def test_the_resource_can_be_registered_as_it_is_shown_with_every_scope_of_the_tools() -> None:

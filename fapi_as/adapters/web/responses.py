@@ -9,7 +9,7 @@ from typing import Final
 
 from fapi_as.adapters.web.addresses import Route
 from fapi_as.adapters.web.asgi import Scope
-from fapi_as.adapters.web.requests import MUTUAL_TLS, endpoint_request, judge_body, judge_host
+from fapi_as.adapters.web.requests import MUTUAL_TLS, endpoint_request, judge_body, judge_certificate, judge_host
 from fapi_as.kernel import door
 from fapi_as.kernel.messages import EndpointRequest, EndpointResponse
 from fapi_as.kernel.seam import Face
@@ -38,6 +38,7 @@ async def collect(route: Route, scope: Scope, read: Callable[[], Awaitable[bytes
     """Read the body within its limits, if the head allows it at all."""
     try:
         judge_address(route, scope)
+        judge_certificate(scope)
         judge_body(scope)
         return Body(content=await read())
     except ProtocolError as error:

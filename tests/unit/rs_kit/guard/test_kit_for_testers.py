@@ -95,6 +95,9 @@ async def test_an_application_hears_the_certificate_of_an_agent_as_from_a_listen
     assert peer_certificate(scopes[0]) == agent.certificate.der
     assert scopes[0]["state"]["of_the_lifespan"] == 1
     assert asked == {"type": "http", "state": {"of_the_lifespan": 1}, "extensions": None}
+    lifespan = {"type": "lifespan", "state": {}}
+    await agent.connected(app)(lifespan, None, None)  # type: ignore[arg-type]
+    assert scopes[1] is lifespan
 
 
 def test_a_certificate_for_tests_is_one(tmp_path: Path) -> None:
