@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any, Final
 
 from fapi_as.agent import challenge as challenges
-from fapi_as.agent.authorization import Asked, by_client_credentials, by_code, by_refresh_token
+from fapi_as.agent.authorization import OPENID, Asked, by_client_credentials, by_code, by_refresh_token
 from fapi_as.agent.back_channel import BackChannel
 from fapi_as.agent.challenge import Challenge, askable
 from fapi_as.agent.discovery import ResourceMetadata, ServerMetadata, authorization_server, protected_resource
@@ -237,10 +237,12 @@ class Agent:
 
     def _scope(self, need: Need, metadata: ResourceMetadata) -> tuple[str, ...]:
         demanded = need.challenge.scope if need.challenge is not None else ()
+        # a token for one resource need not say that its person was asked for their identity as well
+        identity = tuple(value for value in self._settings.scope if value == OPENID)
         if need.reason is Reason.SCOPE and need.used is not None:
-            return tuple(dict.fromkeys((*need.used.scope, *demanded)))  # the union: MCP CL15, SEP-2350
+            return tuple(dict.fromkeys((*need.used.scope, *identity, *demanded)))  # the union: MCP CL15, SEP-2350
         if need.reason is Reason.SIGN_IN and need.used is not None:
-            return need.used.scope
+            return tuple(dict.fromkeys((*need.used.scope, *identity)))
         return self._settings.scope or demanded or askable(metadata.scopes_supported)
 
     def _renewed_quietly(self, used: TokenSet) -> Exchange[bool]:

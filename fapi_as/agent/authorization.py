@@ -28,7 +28,7 @@ from rs_kit.protocol.strict_json import InvalidJson, parse_object
 
 _CREATED: Final = 201  # RFC 9126 §2.2
 _OK: Final = 200
-_OPENID: Final = "openid"
+OPENID: Final = "openid"
 _RESPONSE_LIMIT: Final = 8192
 _FIELD_LIMIT: Final = 32
 _REQUEST_URI: Final = re.compile(r"[!#-\[\]-~]{1,512}\Z")  # RFC 9126 §2.2 leaves its form to the server
@@ -62,7 +62,7 @@ def by_code(channel: BackChannel, wanted: Asked, before_visit: Callable[[], None
     """
     redirect_uri = channel.identity.redirect_uri or ""  # AgentSettings made sure that there is one
     verifier, state = channel.entropy.secret(), channel.entropy.secret()
-    nonce = channel.entropy.secret() if _OPENID in wanted.scope else None  # 43 characters (FAPI2-CL-15)
+    nonce = channel.entropy.secret() if OPENID in wanted.scope else None  # 43 characters (FAPI2-CL-15)
     asked = {
         "response_type": "code",
         "redirect_uri": redirect_uri,
@@ -97,7 +97,7 @@ def by_code(channel: BackChannel, wanted: Asked, before_visit: Callable[[], None
         "resource": wanted.resource,
     }
     got = yield from _tokens(channel, redemption, wanted.scope)
-    if nonce is None or (_OPENID not in got.scope and got.id_token is None):
+    if nonce is None or (OPENID not in got.scope and got.id_token is None):
         return got
     expected = Expected(nonce=nonce, max_age=wanted.max_age, acr_values=wanted.acr_values)
     return replace(got, subject=(yield from subject_of(channel, got, expected)))

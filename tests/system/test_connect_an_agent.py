@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -51,6 +52,12 @@ class Reader:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         return {**self.place.environment, "PATH": path}
 
+    def add(self, command: str, members: str) -> None:
+        """What the operator does with a file of the reader."""
+        program, *arguments, _ = command.split()
+        assert (program, arguments) == ("fapi-as", ["client", "add"])
+        self.place.server.commands.json(*arguments, "-", stdin=members)
+
     def shell(self, commands: str) -> str:
         return self._run(["sh", "-e", "-c", commands])
 
@@ -81,10 +88,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         reader.shell(block("A key, and a registration", "sh"))
         reader.python(block("A key, and a registration", "python"))
         for line in block("A key, and a registration", "sh", 1).splitlines():
-            program, *arguments, file = line.split()
-            assert (program, arguments) == ("fapi-as", ["client", "add"])
-            text = (reader.directory / file).read_text(encoding="utf-8")
-            place.server.commands.json(*arguments, "-", stdin=text)
+            reader.add(line, (reader.directory / line.split()[-1]).read_text(encoding="utf-8"))
         (reader.directory / "fapi-agent.toml").write_text(reader.here(block("By hand", "toml")), encoding="utf-8")
         login, *_ = block("By hand", "sh").splitlines()
         assert "which allowed accounts:read" in reader.shell(login)
@@ -123,6 +127,45 @@ def test_in_code_an_agent_that_acts_for_itself_calls_with_plain_http(reader: Rea
     said = reader.python(block("For itself", "python"))
     assert said.startswith("200 ")
     assert "1250 EUR" in said
+
+
+@pytest.fixture(scope="module")
+def certified(reader: Reader) -> Reader:
+    """What the page says about certificates, registered."""
+    certificates = reader.place.server.directory / "certs"
+    for name in ("agent.pem", "agent.key"):
+        shutil.copy(certificates / name, reader.directory / name)
+    heading = "A certificate instead of a key"
+    reader.add(block(heading, "sh").splitlines()[0], block(heading, "json"))
+    (reader.directory / "vault.toml").write_text(reader.here(block(heading, "toml")), encoding="utf-8")
+    return reader
+
+
+def test_an_agent_with_a_certificate_calls_a_tool_by_hand(certified: Reader) -> None:
+    _, call = block("A certificate instead of a key", "sh").splitlines()
+    assert BALANCE in certified.shell(call)
+    shown = certified.shell("fapi-as agent token --config vault.toml --json")
+    assert '"token_type": "Bearer"' in shown
+    assert '"x5t#S256"' in shown
+    traced = certified.shell(call.replace("agent call", "agent trace"))
+    assert "authorization: Bearer ***" in traced
+    assert "dpop:" not in traced
+
+
+def test_an_agent_with_a_certificate_calls_a_tool_in_code(certified: Reader) -> None:
+    assert BALANCE in certified.python(block("A certificate instead of a key", "python"))
+
+
+def test_messages_are_signed_both_ways_and_the_person_has_a_name(reader: Reader) -> None:
+    heading = "Signed messages, and who the person is"
+    add, login, token = block(heading, "sh").splitlines()
+    registered = json.loads((reader.directory / "agent.json").read_text(encoding="utf-8"))
+    reader.add(add, json.dumps(json.loads(block(heading, "json")) | {"jwks": registered["jwks"]}))
+    (reader.directory / "signed.toml").write_text(reader.here(block(heading, "toml")), encoding="utf-8")
+    assert "which allowed" in reader.shell(login)
+    document = json.loads(reader.shell(f"{token} --json"))
+    assert document["scope"] == "accounts:read"  # of the token for the MCP server
+    assert document["sub"]
 
 
 def test_every_error_of_the_agent_is_in_the_table_and_no_other() -> None:

@@ -42,8 +42,8 @@ def test_every_step_of_the_demo_does_what_it_says(tmp_path: Path) -> None:
     assert any(re.match(r"✓ the agent called get_balance .*: 1250 EUR on the checking account", line) for line in lines)
     certified = r"✓ demo-robot showed its certificate at localhost:\d+ and got a token that is bound to it"
     assert any(re.fullmatch(certified, line) for line in lines)
-    robot = "✓ the robot called get_balance with that token and certificate: 8000 EUR on the savings account of demo-robot"
-    assert robot in lines
+    said = "8000 EUR on the savings account of demo-robot"
+    assert f"✓ the robot called get_balance with that token and certificate: {said}" in lines
     for code, what in REFUSED:
         assert f"✓ refused with {code}: {what}" in lines
     assert any(re.match(r"✓ fapi-as explain \S+ tells the operator .*: code replayed$", line) for line in lines)

@@ -11,6 +11,7 @@ from fapi_as.agent.errors import TokenRejected
 from fapi_as.agent.steps import Answer
 from tests.support.agent_peer import NOW, Peer, agent_of, form, identity, run_call
 from tests.support.agent_refusals import refused
+from tests.support.agent_scene import insufficient
 from tests.support.signing_peer import ED25519_KEY, JWKS, OTHER_KEY, SigningPeer
 
 OPENID = ("accounts:read", "openid")
@@ -142,6 +143,23 @@ def test_without_openid_no_id_token_is_looked_at() -> None:
 def test_openid_that_was_not_granted_needs_no_id_token() -> None:
     peer = SigningPeer(token_document={"scope": "accounts:read", "id_token": None})
     assert run_call(openid_agent(), peer).status == 200
+
+
+def test_a_server_need_not_name_openid_in_the_scope_of_a_token_for_a_resource() -> None:
+    peer, agent = SigningPeer(token_document={"scope": "accounts:read"}), openid_agent()
+    run_call(agent, peer)
+    assert agent.tokens is not None
+    assert (agent.tokens.scope, agent.tokens.subject) == (("accounts:read",), "alice")
+
+    peer.resource_answers = [
+        insufficient("payments:write"),
+        Answer(status=401, headers=(("www-authenticate", STEP_UP),)),
+    ]
+    run_call(agent, peer)
+    assert [form(request)["scope"] for request in peer.requests_to("/par")[1:]] == [
+        "accounts:read openid payments:write",
+        "accounts:read openid",
+    ]
 
 
 def test_an_at_hash_of_ed25519_is_half_of_sha_512() -> None:
