@@ -27,6 +27,7 @@ from fapi_as.adapters.passwords import Argon2Passwords
 from fapi_as.adapters.store import Database, OutdatedDatabase, SharedCheck, UnusableDatabase, migrate
 from fapi_as.adapters.tls import server_certificate
 from fapi_as.adapters.tls.client_trust import ClientTrust, NoTrust
+from fapi_as.adapters.tls.proxy_trust import ProxyTrust, read_proxy_trust
 from fapi_as.adapters.tls.watched_file import UnusableFile
 from fapi_as.ports import CertificateTrust, Clock
 from fapi_as.protocol.audit_events import Stamp
@@ -194,7 +195,7 @@ def assemble(settings: Settings, clock: Clock) -> Application:
             await chores.end(clock)
             await adapters.close()
 
-    return build_application({"": default}, clock=clock, lifespan=lifespan)
+    return build_application({"": default}, clock=clock, lifespan=lifespan, proxy=_proxy_trust(settings.mtls))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +264,23 @@ def _refuse_unsafe_tls(settings: Settings) -> None:
         refusal = server_certificate.refusal(name, section.certificate_file, section.private_key_file)
         if refusal is not None:
             raise ConfigurationError(refusal)
+    _proxy_trust(settings.mtls)
+
+
+def _proxy_trust(mtls: MutualTls) -> ProxyTrust | None:
+    """Who may tell what certificate a client has shown to it; None where nobody may.
+
+    Raises:
+        ConfigurationError: the rule would let others in, or one of the files cannot be used.
+    """
+    try:
+        return read_proxy_trust(
+            networks=mtls.proxy_networks,
+            certificates_file=mtls.proxy_certificates_file,
+            secret_file=mtls.proxy_secret_file,
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"mtls.client_cert_header: {error}") from None
 
 
 def _client_trust(mtls: MutualTls) -> CertificateTrust:

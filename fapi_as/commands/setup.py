@@ -47,6 +47,11 @@ port = {mutual_tls_port}
 {client_ca}client_ca_file = "{authority}"
 # What they revoked (PEM). Both files are read again when they change.
 # client_crl_file = "client-revocations.pem"
+# Certificates that a proxy tells (RFC 9440): only from its own addresses, and only with a proof that it is the proxy.
+#client_cert_header = false
+# proxy_networks = ["10.0.0.7/32"]
+# proxy_certificates_file = "proxy.pem"
+# proxy_secret_file = "proxy.secret"
 
 [database]
 # SQLite in one file; nothing else has to be installed.

@@ -59,6 +59,22 @@ class MutualTls(_Section):
     url: Annotated[str, AfterValidator(issuer_url)] | None = None
     client_ca_file: ResolvedPath | None = None
     client_crl_file: ResolvedPath | None = None
+    client_cert_header: bool = False
+    proxy_networks: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    proxy_certificates_file: ResolvedPath | None = None
+    proxy_secret_file: ResolvedPath | None = None
+
+    @model_validator(mode="after")
+    def _header_of_somebody(self) -> Self:
+        named = bool(self.proxy_networks or self.proxy_certificates_file or self.proxy_secret_file)
+        if self.client_cert_header and not named:
+            raise ValueError(
+                "mtls.client_cert_header is on and nobody is trusted: it needs mtls.proxy_networks, and "
+                "mtls.proxy_certificates_file or mtls.proxy_secret_file"
+            )
+        if named and not (self.client_cert_header and self.enabled):
+            raise ValueError("mtls.proxy_* names a proxy, and mtls.client_cert_header or mtls.enabled is off")
+        return self
 
 
 class Database(_Section):

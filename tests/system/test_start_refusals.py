@@ -102,6 +102,17 @@ def _a_directory(directory: Path) -> None:
     (directory / "fapi-as.db").mkdir()
 
 
+def _proxied(networks: list[str], secret: str, mode: int) -> Spoil:
+    def spoil(directory: Path) -> None:
+        file = directory / "proxy.secret"
+        file.write_text(secret, encoding="utf-8")
+        file.chmod(mode)
+        text = f'[mtls]\nclient_cert_header = true\nproxy_networks = {networks}\nproxy_secret_file = "proxy.secret"\n'
+        _configured("[mtls]\n", text)(directory)
+
+    return spoil
+
+
 REFUSALS: dict[str, tuple[Spoil, str]] = {
     "an http issuer": (
         _configured('"https://localhost:8443"', '"http://localhost:8443"'),
@@ -149,11 +160,33 @@ REFUSALS: dict[str, tuple[Spoil, str]] = {
         "do not belong together",
     ),
     "a value of another type": (_configured("port = 8443", 'port = "8443"'), "server.port must be a whole number"),
+    "a header of nobody": (
+        _configured("[mtls]\n", "[mtls]\nclient_cert_header = true\n"),
+        "mtls.client_cert_header is on and nobody is trusted",
+    ),
+    "a header of whoever has an address": (
+        _configured("[mtls]\n", '[mtls]\nclient_cert_header = true\nproxy_networks = ["10.0.0.7/32"]\n'),
+        "mtls.client_cert_header: an address alone is no proof",
+    ),
+    "a header of everybody who knows a secret": (
+        _proxied(["0.0.0.0/0"], "what the proxy knows and nobody else does", 0o600),
+        "mtls.client_cert_header: a network of everybody names no proxy",
+    ),
+    "a header of whoever guesses": (_proxied(["10.0.0.7/32"], "hunter2", 0o600), "needs 32 bytes"),
+    "a secret of the proxy that others can read": (
+        _proxied(["10.0.0.7/32"], "what the proxy knows and nobody else does", 0o640),
+        "proxy.secret can be read by others",
+    ),
+    "a proxy that is named and not asked": (
+        _configured("[mtls]\n", '[mtls]\nproxy_networks = ["10.0.0.7/32"]\n'),
+        "mtls.client_cert_header or mtls.enabled is off",
+    ),
     "no configuration": (_removed("fapi-as.toml"), "fapi-as.toml does not exist; fapi-as init writes one"),
 }
 
 
 ALSO_REAL = (
+    "a header of nobody",
     "an http issuer",
     "a lifetime above its ceiling",
     "a missing sealing key",

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from rs_kit.adapters.proxied_certificate import ProxyTrust
 from rs_kit.protocol.confirmation import certificate_thumbprint
 
+__all__ = ["ProxyTrust", "read_proxy_trust"]
+
 
 def read_proxy_trust(
     *, networks: Sequence[str], certificates_file: Path | None, secret_file: Path | None
