@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import SSL
+from OpenSSL._util import lib
 
 from tests.support import strange_certificates
 from tests.support.bank_certificates import BankCertificates, Shown
@@ -165,9 +167,8 @@ def test_only_one_address_asks_and_at_the_other_nobody_has_a_certificate(place: 
     assert tuple(told["extension"]["client_cert_chain"]) == ()
 
 
-async def seen_by(place: Place, shown: Shown) -> tuple[set[str], set[int]]:
+async def seen_by(place: Place, context: ssl.SSLContext) -> tuple[set[str], set[int]]:
     """Which certificates and processes one client meets on its connection, while others do the same."""
-    context = place.certificates.client(shown)
     reader, writer = await asyncio.open_connection("127.0.0.1", place.asks, ssl=context, server_hostname="localhost")
     certificates: set[str] = set()
     processes: set[int] = set()
@@ -185,8 +186,9 @@ async def seen_by(place: Place, shown: Shown) -> tuple[set[str], set[int]]:
 
 async def test_two_hundred_connections_at_once_each_see_their_own_certificate(place: Place) -> None:
     shown = [place.certificates.signed_by_itself(f"agent-{number}.example") for number in range(AT_ONCE)]
+    contexts = [place.certificates.client(one) for one in shown]  # which takes longer than a handshake may
     async with asyncio.timeout(60):
-        seen = await asyncio.gather(*(seen_by(place, one) for one in shown))
+        seen = await asyncio.gather(*(seen_by(place, context) for context in contexts))
     assert [certificates for certificates, _ in seen] == [{one.der.hex()} for one in shown]
     assert len(set().union(*(processes for _, processes in seen))) == 2
 
@@ -199,7 +201,7 @@ def test_the_asgi_extension_tells_what_the_handshake_came_to(place: Place, versi
     told = place.told(place.asks, made.client(shown, version))["extension"]
     chain = [ssl.PEM_cert_to_DER_cert(pem) for pem in told.pop("client_cert_chain")]
     assert chain[:2] == [shown.der, ssl.PEM_cert_to_DER_cert(authority.cert_pem.bytes().decode())]
-    own = x509.load_pem_x509_certificate(Path(made.bank).read_bytes())
+    own = x509.load_pem_x509_certificate((place.directory / "own.pem").read_bytes())
     assert x509.load_pem_x509_certificate(told.pop("server_cert").encode()) == own
     assert told.pop("client_cert_error")  # nobody verified it, and no reader may think so
     suites = {0x1301, 0x1302, 0x1303} if version is ssl.TLSVersion.TLSv1_3 else {0xC02B, 0xC02F, 0xC02C, 0xC030}
@@ -249,6 +251,25 @@ def test_a_session_of_one_certificate_is_worth_nothing_to_another(place: Place, 
             assert json.loads(answer(connection).body)["certificate"] == shown.der.hex()
             assert not connection.session_reused
             session = connection.session
+
+
+@pytest.mark.requirement("MTLS-22", proves="refused")
+def test_no_session_allows_a_request_before_the_handshake(place: Place) -> None:
+    """RFC 8446 §4.2.10: early data is only for a ticket that says how much; ours never does."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.use_certificate_chain_file(str(place.certificates.agent.file))
+    context.use_privatekey_file(str(place.certificates.agent.file))
+    for port in (place.asks, place.never_asks):
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+            plain.setblocking(True)
+            connection = SSL.Connection(context, plain)
+            connection.set_connect_state()
+            connection.do_handshake()
+            connection.send(ASK)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")  # with the tickets before it
+            session = connection.get_session()
+        assert session is not None
+        assert lib.SSL_SESSION_get_max_early_data(session._session) == 0
 
 
 @pytest.mark.attack("MTL-17")
