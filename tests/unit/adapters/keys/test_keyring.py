@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import sqlite3
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -17,78 +14,23 @@ import pytest
 
 from fapi_as.adapters.keys import (
     AlreadyRotating,
-    KeyInUse,
     Keyring,
     KeyState,
     NoSigningKey,
-    RotationTimes,
-    Sealing,
-    TooManyKeys,
     UnusableSealingKey,
 )
-from fapi_as.adapters.store import NotFound, Operators, migrate
-from fapi_as.protocol.audit_events import AuditEvent, Stamp
+from fapi_as.adapters.store import Operators
+from fapi_as.protocol.audit_events import AuditEvent
 from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import (
     ACCESS_TOKEN_CEILING,
-    JWKS_MAX_AGE,
     SIGNING_KEY_KEPT_AFTER_USE,
     SIGNING_KEY_PUBLISHED_BEFORE_USE,
 )
-from rs_kit.protocol import jwk, jws
+from rs_kit.protocol import jwk
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
-from rs_kit.protocol.errors import InvalidJws
 from tests.support.fakes import FrozenClock
-
-TYPE = "at+jwt"
-
-
-@pytest.fixture
-def clock() -> FrozenClock:
-    return FrozenClock()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "store.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
-def opened(path: Path, clock: FrozenClock, key: bytes = b"s" * 32) -> Keyring:
-    return Keyring.open(f"sqlite:///{path}", sealing=Sealing(key), clock=clock)
-
-
-@pytest.fixture
-def keyring(path: Path, clock: FrozenClock) -> Iterator[Keyring]:
-    keyring = opened(path, clock)
-    yield keyring
-    keyring.close()
-
-
-def stamp(clock: FrozenClock) -> Stamp:
-    return Stamp(at=clock.now(), correlation_id="c", endpoint="keys rotate", source="command line")
-
-
-def states(keyring: Keyring, tenant: str = "default") -> list[KeyState]:
-    return [key.state for key in keyring.list(tenant)]
-
-
-def verifies(token: str, jwks: object) -> bool:
-    unverified = jws.parse_compact(
-        token, algorithms=frozenset({"ES256", "PS256", "Ed25519"}), types=frozenset({TYPE}), max_length=4096
-    )
-    try:
-        jws.verify(unverified, jwk.usable_keys(jwks))
-    except InvalidJws:
-        return False
-    return True
-
-
-def kid(token: str) -> str:
-    segment = token.split(".", maxsplit=1)[0]
-    header: dict[str, Any] = json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
-    return str(header["kid"])
+from tests.support.keyring_scene import TYPE, kid, opened, stamp, states, verifies
 
 
 def test_the_first_key_is_made_once_and_signs_at_once(keyring: Keyring, clock: FrozenClock) -> None:
@@ -319,128 +261,3 @@ def test_every_change_of_keys_is_evidenced(path: Path, keyring: Keyring, clock: 
 
 def test_a_key_is_kept_longer_than_the_longest_token_lives() -> None:
     assert seconds(SIGNING_KEY_KEPT_AFTER_USE) > seconds(ACCESS_TOKEN_CEILING)
-
-
-# --- rotated by hand, in a hurry, and after a theft
-
-MAX_AGE = seconds(JWKS_MAX_AGE)
-
-
-def test_a_key_that_waits_signs_when_it_is_told_to_once_peers_had_time_to_fetch_it(
-    keyring: Keyring, clock: FrozenClock
-) -> None:
-    keyring.ensure("default", stamp(clock))
-    signer = keyring.signer("default")
-    old = signer.sign({}, typ=TYPE)
-    new = keyring.rotate("default", stamp(clock))
-    clock.advance(MAX_AGE - 1)
-    with pytest.raises(AlreadyRotating, match=new.kid):
-        keyring.rotate("default", stamp(clock))
-    assert kid(signer.sign({}, typ=TYPE)) == kid(old)
-    clock.advance(1)
-    begun = keyring.rotate("default", stamp(clock))
-    assert (begun.kid, begun.state, begun.active_from) == (new.kid, KeyState.ACTIVE, clock.now())
-    assert kid(signer.sign({}, typ=TYPE)) == new.kid
-    assert states(keyring) == [KeyState.RETIRING, KeyState.ACTIVE]
-    clock.advance(ACCESS_TOKEN_CEILING)
-    assert verifies(old, signer.public_jwks())
-    clock.advance(SIGNING_KEY_KEPT_AFTER_USE - ACCESS_TOKEN_CEILING)
-    assert not verifies(old, signer.public_jwks())
-
-
-@pytest.mark.parametrize("waiting", [False, True])
-def test_in_an_emergency_another_key_signs_in_this_second(keyring: Keyring, clock: FrozenClock, waiting: bool) -> None:
-    keyring.ensure("default", stamp(clock))
-    signer = keyring.signer("default")
-    old = signer.sign({}, typ=TYPE)
-    published = keyring.rotate("default", stamp(clock)).kid if waiting else None
-    new = keyring.rotate_at_once("default", stamp(clock))
-    assert new.state is KeyState.ACTIVE
-    assert published in {None, new.kid}
-    assert kid(signer.sign({}, typ=TYPE)) == new.kid
-    assert sorted(states(keyring)) == [KeyState.ACTIVE, KeyState.RETIRING]
-    assert verifies(old, signer.public_jwks())
-
-
-def test_a_removed_key_verifies_nothing_from_this_second_on(path: Path, keyring: Keyring, clock: FrozenClock) -> None:
-    keyring.ensure("default", stamp(clock))
-    signer = keyring.signer("default")
-    stolen = signer.sign({}, typ=TYPE)
-    with pytest.raises(KeyInUse, match="--emergency"):
-        keyring.remove("default", kid(stolen), stamp(clock))
-    assert verifies(stolen, signer.public_jwks())
-    new = keyring.rotate_at_once("default", stamp(clock))
-    keyring.remove("default", kid(stolen), stamp(clock))
-    assert not verifies(stolen, signer.public_jwks())
-    assert [key.kid for key in keyring.list("default")] == [new.kid]
-    assert kid(signer.sign({}, typ=TYPE)) == new.kid
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT kid FROM signing_key").fetchall() == [(new.kid,)]
-    with pytest.raises(NotFound):
-        keyring.remove("default", kid(stolen), stamp(clock))
-
-
-def test_a_next_key_that_is_removed_never_signs_and_the_present_one_goes_on(
-    keyring: Keyring, clock: FrozenClock
-) -> None:
-    keyring.ensure("default", stamp(clock))
-    signer = keyring.signer("default")
-    present = kid(signer.sign({}, typ=TYPE))
-    keyring.remove("default", keyring.rotate("default", stamp(clock)).kid, stamp(clock))
-    clock.advance(SIGNING_KEY_PUBLISHED_BEFORE_USE + SIGNING_KEY_KEPT_AFTER_USE)
-    assert kid(signer.sign({}, typ=TYPE)) == present
-    assert states(keyring) == [KeyState.ACTIVE]
-    assert keyring.rotate("default", stamp(clock)).state is KeyState.NEXT
-
-
-def test_a_key_of_another_tenant_is_not_removed(keyring: Keyring, clock: FrozenClock) -> None:
-    keyring.ensure("default", stamp(clock))
-    keyring.ensure("other", stamp(clock))
-    keyring.rotate_at_once("other", stamp(clock))
-    old = next(key for key in keyring.list("other") if key.state is KeyState.RETIRING)
-    with pytest.raises(NotFound):
-        keyring.remove("default", old.kid, stamp(clock))
-    assert old in keyring.list("other")
-
-
-def test_a_set_grows_no_larger_than_peers_take(keyring: Keyring, clock: FrozenClock) -> None:
-    keyring.ensure("default", stamp(clock))
-    for _ in range(29):
-        keyring.rotate_at_once("default", stamp(clock))
-    for rotate in (keyring.rotate, keyring.rotate_at_once):
-        with pytest.raises(TooManyKeys):
-            rotate("default", stamp(clock))
-    jwks = keyring.signer("default").public_jwks()
-    assert len(jwk.usable_keys(jwks)) == 30
-    clock.advance(SIGNING_KEY_KEPT_AFTER_USE)
-    keyring.rotate("default", stamp(clock))
-
-
-def test_shorter_times_are_those_of_the_configuration(path: Path, clock: FrozenClock) -> None:
-    times = RotationTimes(jwks_max_age=3, published_before_use=4)
-    with closing(Keyring.open(f"sqlite:///{path}", sealing=Sealing(b"s" * 32), clock=clock, times=times)) as keyring:
-        keyring.ensure("default", stamp(clock))
-        signer = keyring.signer("default")
-        new = keyring.rotate("default", stamp(clock))
-        clock.advance(3)
-        assert kid(signer.sign({}, typ=TYPE)) != new.kid
-        clock.advance(1)
-        assert kid(signer.sign({}, typ=TYPE)) == new.kid
-
-
-def test_racing_rotations_publish_one_key(path: Path, keyring: Keyring, clock: FrozenClock) -> None:
-    keyring.ensure("default", stamp(clock))
-    barrier = threading.Barrier(8)
-
-    def rotate(_: int) -> str:
-        with closing(opened(path, clock)) as mine:
-            barrier.wait(10)
-            try:
-                return mine.rotate("default", stamp(clock)).state
-            except AlreadyRotating:
-                return "refused"
-
-    with ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(rotate, range(8)))
-    assert sorted(outcomes) == ["next"] + ["refused"] * 7
-    assert states(keyring) == [KeyState.ACTIVE, KeyState.NEXT]
