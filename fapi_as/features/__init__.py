@@ -10,6 +10,7 @@ from fapi_as.features import (
     consent,
     discovery,
     health,
+    openid,
     refresh_token,
     sign_in,
 )
@@ -22,5 +23,6 @@ ENABLED: Final[tuple[Feature, ...]] = (
     sign_in.FEATURE,
     consent.FEATURE,
     discovery.FEATURE,
+    openid.FEATURE,
     health.FEATURE,
 )

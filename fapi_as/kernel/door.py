@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final, NoReturn, TypeVar
 
 from fapi_as.kernel.authorization_answer import addressed
-from fapi_as.kernel.messages import Answer, EndpointRequest, EndpointResponse, Json, Page, SeeOther
+from fapi_as.kernel.messages import Answer, Compact, EndpointRequest, EndpointResponse, Json, Page, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.kernel.sender_constraint import nonce_headers
 from fapi_as.protocol.authorization_response import AuthorizationFailed
@@ -21,6 +21,7 @@ from fapi_as.protocol.errors import (
     MethodNotAllowed,
     NotFound,
     ProtocolError,
+    ResourceRefused,
     StorageUnavailable,
     TooManyRequests,
     UseDpopNonce,
@@ -33,6 +34,7 @@ RenderPage = Callable[[Page | SeeOther, EndpointRequest], EndpointResponse]
 _logger: Final = logging.getLogger("fapi_as.door")
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one for each answer
 _JSON: Final = (b"content-type", b"application/json")
+_JWT: Final = (b"content-type", b"application/jwt")  # RFC 7519 §10.3.1
 _NO_STORE: Final = (b"cache-control", b"no-cache, no-store")  # RFC 6749 §5.1, RFC 9126 §2.2
 _NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
 _OF_CONTENT: Final = frozenset({b"content-type", b"content-length"})
@@ -132,6 +134,8 @@ async def _rendered(
         outcome = SeeOther(location=addressed(context, request, outcome).location or "")
     if isinstance(outcome, ProtocolError):
         return outcome
+    if isinstance(outcome, Compact):
+        return _render_compact(outcome)
     if isinstance(outcome, Json):
         return _render_document(outcome, request) if outcome.public else _render_json(outcome)
     return render_page(outcome, request)
@@ -177,6 +181,13 @@ def _render_json(answer_: Json) -> EndpointResponse:
     return EndpointResponse(status=answer_.status, headers=tuple(headers), body=body)
 
 
+def _render_compact(answer_: Compact) -> EndpointResponse:
+    body = answer_.token.encode("ascii")
+    headers = [_JWT, (b"content-length", b"%d" % len(body)), _NO_STORE, _NO_SNIFF]
+    headers.extend((name.encode("ascii").lower(), value.encode("ascii")) for name, value in answer_.headers)
+    return EndpointResponse(status=HTTPStatus.OK, headers=tuple(headers), body=body)
+
+
 def _render_document(answer_: Json, request: EndpointRequest) -> EndpointResponse:
     """A public document with its validator; a peer that has this very one gets no second copy (RFC 9110 §13.1.2)."""
     response = _render_json(answer_)
@@ -219,6 +230,8 @@ def _error_headers(
     if isinstance(error, MethodNotAllowed):
         documents = {"HEAD"} if endpoint.face is Face.PROTOCOL and "GET" in endpoint.methods else set()
         return (("Allow", ", ".join(sorted(endpoint.methods.keys() | documents))),)
+    if isinstance(error, ResourceRefused):
+        return error.headers
     if isinstance(error, UseDpopNonce):
         return nonce_headers(context, error.jkt, request.now)
     if isinstance(error, InvalidClient) and any(name == b"authorization" for name, _ in request.headers):

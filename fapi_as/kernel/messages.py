@@ -52,6 +52,14 @@ class Json:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compact:
+    """A signed answer of a back-channel endpoint (`application/jwt`); never cached."""
+
+    token: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """An HTML page: a template shipped by a feature and its values; `form_action` lists extra origins (CSP)."""
 
@@ -70,7 +78,7 @@ class SeeOther:
     cookies: tuple[Cookie, ...] = ()
 
 
-Answer = Json | Page | SeeOther
+Answer = Json | Compact | Page | SeeOther
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,10 @@ def _expected_htu(url: str) -> str:
     return normalise(url)
 
 
-def offered_proof(context: Context, request: EndpointRequest) -> VerifiedProof | None:
-    """The verified proof of a request, or None when it carries none.
+def offered_proof(
+    context: Context, request: EndpointRequest, *, access_token: str | None = None
+) -> VerifiedProof | None:
+    """The verified proof of a request, or None when it carries none; of the token that it comes with, if any.
 
     Raises:
         InvalidDpopProof: there is one and it is wrong.
@@ -46,6 +48,7 @@ def offered_proof(context: Context, request: EndpointRequest) -> VerifiedProof |
         max_age_seconds=seconds(policy.dpop_proof_age),
         max_future_seconds=_AHEAD,
         nonce_key=context.nonce_key if policy.dpop_nonces else None,
+        access_token=access_token,
     )
     return verify_proof(proof, expect=expect, keys=context.proof_keys)
 

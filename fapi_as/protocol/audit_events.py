@@ -16,6 +16,7 @@ class AuditEvent(StrEnum):
     SIGN_IN_ATTEMPTED = "user.sign_in_attempted"
     CONSENT_GIVEN = "consent.given"
     CONSENT_DENIED = "consent.denied"
+    CLAIMS_TOLD = "claims.told"
     TOKEN_ISSUED = "token.issued"  # noqa: S105 - the name of an event
     AUTHORIZATION_REVOKED = "authorization.revoked"
     REFUSED = "request.refused"

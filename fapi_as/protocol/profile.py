@@ -46,6 +46,7 @@ ACR_VALUES_LIMIT: Final = 1024  # characters, PAR-21
 CLAIMS_PARAMETER_LIMIT: Final = 4096  # characters, OIDC-10
 SUBJECT_LIMIT: Final = 255  # characters, OpenID Connect Core §2
 ID_TOKEN_HINT_LIMIT: Final = 4096  # characters; an ID token of ours has less than 2000
+LOGOUT_STATE_LIMIT: Final = 1024  # characters: it goes through a URL twice
 SCOPE_LIMIT: Final = 64  # scope values in one request
 RESOURCE_LIMIT: Final = 8  # resource parameters in one push
 PUSHED_REQUESTS_LIMIT: Final = 5000  # of one client within the lifetime of a request_uri, PAR-24

@@ -34,7 +34,8 @@ class WatchedHouse(Watched):
 
     def redirects(self) -> set[str]:
         for client in self.house.store.clients.values():
-            self._known.update(uri.partition("?")[0] for uri in client.redirect_uris)
+            registered = (*client.redirect_uris, *client.post_logout_redirect_uris)
+            self._known.update(uri.partition("?")[0] for uri in registered)
         return self._known
 
     def facts(self) -> list[Fact]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from fapi_as.kernel import capabilities
 from fapi_as.kernel.messages import EndpointRequest, Json
@@ -16,9 +16,11 @@ async def metadata(context: Context, request: EndpointRequest) -> Json:  # noqa:
     """RFC 8414 §3: what is enabled, with the scopes of the registered resources."""
     document = capabilities.metadata(context.features, context.policy)
     resources = await context.reading.resources()
-    scopes = sorted({value for resource in resources for value in resource.scopes})
+    enabled = cast("list[str]", document.get("scopes_supported", []))
+    scopes = sorted({*enabled, *(value for resource in resources for value in resource.scopes)})
     if scopes:
         document["scopes_supported"] = scopes
+    if resources:
         document["protected_resources"] = sorted(resource.resource for resource in resources)  # RFC 9728 §4
     return Json(payload=document, cache_seconds=_CACHE_SECONDS, public=True)
 
