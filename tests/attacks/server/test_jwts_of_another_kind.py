@@ -34,6 +34,7 @@ def issued() -> tuple[House, Minted]:
 
 @pytest.mark.attack("JOS-21")
 @pytest.mark.requirement("JOSE-24", proves="refused")
+@pytest.mark.requirement("ATT-T-17", proves="refused")
 @pytest.mark.parametrize(("place", "kind"), CELLS)
 async def test_no_other_kind_gets_in(
     told: dict[tuple[str, str], Outcome], issued: tuple[House, Minted], place: str, kind: str
@@ -46,6 +47,7 @@ async def test_no_other_kind_gets_in(
 
 
 @pytest.mark.attack("JOS-21")
+@pytest.mark.requirement("ATT-T-17", proves="holds")
 @pytest.mark.parametrize("place", PLACES)
 async def test_each_place_takes_its_own_kind(told: dict[tuple[str, str], Outcome], place: str) -> None:
     house = House()
