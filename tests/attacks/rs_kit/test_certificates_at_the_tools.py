@@ -98,7 +98,6 @@ async def test_nothing_but_the_possession_of_the_bound_certificate_is_asked_for(
 
 @pytest.mark.attack("MTL-15")
 @pytest.mark.requirement("MTLS-14", proves="refused")
-@pytest.mark.requirement("MTLS-18", proves="refused")
 @pytest.mark.parametrize("shown", [None, "somebody"])
 async def test_a_certificate_that_is_only_claimed_in_a_header_is_none(
     site: Site, certificates: BankCertificates, shown: str | None
