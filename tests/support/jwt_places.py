@@ -20,6 +20,7 @@ from rs_kit.protocol.jws import SigningKey
 from rs_kit.protocol.tool_policy import ToolPolicy
 from rs_kit.testing import RecordingObserver
 from tests.support.agent_peer import agent_of, run_call
+from tests.support.browser import parse_page
 from tests.support.fakes import ISSUER
 from tests.support.fapi_client import error_of
 from tests.support.fapi_messages import Message
@@ -102,6 +103,12 @@ async def _hint_at_par(_: House, minted: Minted, token: str) -> Outcome:
 async def _hint_outside_at_par(_: House, minted: Minted, token: str) -> Outcome:
     with minted.client.saying(object=..., outside={"id_token_hint": token, "scope": "openid", "resource": ...}):
         return _outcome(await minted.client.send(_push(minted)))
+
+
+async def _hint_at_logout(house: House, _: Minted, token: str) -> Outcome:
+    response = await house.http.get(f"{ISSUER}/logout", params={"id_token_hint": token})
+    house.http.cookies.clear()
+    return ACCEPTED if response.is_success else (response.status_code, parse_page(response).error)
 
 
 async def _at_the_bank(house: House, message: Message) -> Outcome:
@@ -188,6 +195,7 @@ PLACES: Final[dict[str, Place]] = {
     ),
     "hint, /par": Place(own=("ID token",), refusal=(400, "invalid_request"), put=_hint_outside_at_par),
     "hint in a request, /par": Place(own=("ID token",), refusal=(400, "invalid_request"), put=_hint_at_par),
+    "hint, /logout": Place(own=("ID token",), refusal=(400, "invalid_request"), put=_hint_at_logout),
     "token, bank": Place(own=("access token for the bank",), refusal=(401, "invalid_token"), put=_token_at_the_bank),
     "proof, bank": Place(own=(), refusal=(401, _NO_PROOF), put=_proof_at_the_bank),
     "response, agent": Place(own=(), refusal=(0, "ResponseRejected"), put=_response_at_an_agent),
