@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import authorization_server_bench, rs_kit_bench
+from tests.bench import authorization_server_bench, listener_bench, rs_kit_bench
 
 Figures = dict[str, dict[str, float]]
 
@@ -22,12 +22,22 @@ RUNS: tuple[Callable[[], Figures], ...] = (
     rs_kit_bench.asgi_tool_call,
     rs_kit_bench.asgi_mcp_tool_call,
     authorization_server_bench.one_worker,
+    listener_bench.connections,
 )
+NO_DEARER = {
+    "as.token.certificate": "as.token.client_credentials"
+}  # what may cost no more than another figure of its run
 
 
 def missed(figures: Figures) -> list[str]:
-    """The figures below their floors."""
-    return [name for name, figure in figures.items() if figure["ratio_to_crypto"] < FLOORS.get(name, 0.0)]
+    """The figures below their floors, and those that are dearer than what they are measured against."""
+    low = [name for name, floor in FLOORS.items() if name in figures and figures[name]["ratio_to_crypto"] < floor]
+    dear = [
+        name
+        for name, other in NO_DEARER.items()
+        if name in figures and figures[name]["per_cpu_second"] < figures[other]["per_cpu_second"]
+    ]
+    return low + dear
 
 
 def measured(run: Callable[[], Figures]) -> Figures:
@@ -45,6 +55,8 @@ def measured(run: Callable[[], Figures]) -> Figures:
 
 def line(name: str, figure: dict[str, float]) -> str:
     """A figure for people, with what the same verify and sign calls cost alone."""
+    if "ratio_to_crypto" not in figure:
+        return "  ".join([f"{name:34}", *(f"{value:.1f} {unit.replace('_', ' ')}" for unit, value in figure.items())])
     raw = 1e6 * figure["ratio_to_crypto"] / figure["per_cpu_second"]
     floor = FLOORS.get(name)
     return (
@@ -66,7 +78,7 @@ def main() -> int:
     (build / "bench.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     below = missed(figures)
     for name in below:
-        print(f"{name} is below {FLOORS[name]:.2f}")
+        print(f"{name} is below {FLOORS[name]:.2f}" if name in FLOORS else f"{name} costs more than {NO_DEARER[name]}")
     return 1 if below else 0
 
 

@@ -19,7 +19,8 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from tests.support.authorization_server import PASSWORD, USERNAME, AuthorizationServer, authorization_server, ready
+from tests.support.authorization_server import PASSWORD, USERNAME, AuthorizationServer, ready
+from tests.support.certified_server import CertifiedServer, certified_server
 from tests.support.fapi_client import FapiClient, Pushed
 from tests.support.load import Connection, Prepared, Reply, drive
 
@@ -100,6 +101,22 @@ async def _all(server: AuthorizationServer) -> Figures:
     return figures
 
 
+async def _certificates(server: CertifiedServer) -> Figures:
+    """Tokens that are bound to the certificate of a kept-alive connection, which authenticates the client, too."""
+    shown = server.authority.issue("CN=bench")
+    server.register("bench", shown)
+    lines = await server.connections(CONNECTIONS, shown)
+    async with server.client("bench", shown) as client:
+        await client.client_credentials()
+        warm = [ready(client.credentials_request()) for _ in range(CONNECTIONS * 8)]
+        await drive(lines, warm)
+        requests = [ready(client.credentials_request()) for _ in range(REQUESTS)]
+        figure = await _measure(server.server, lines, requests, expected=200, crypto=(0, 1))
+    for line in lines:
+        await line.close()
+    return {"as.token.certificate": figure}
+
+
 async def _credentials(
     server: AuthorizationServer, lines: Sequence[Connection], clients: Sequence[FapiClient]
 ) -> dict[str, float]:
@@ -134,6 +151,6 @@ def one_worker() -> Figures:
     """Every figure of the server, with one worker and a durable database."""
     with (
         tempfile.TemporaryDirectory() as directory,
-        authorization_server(Path(directory), workers=1, clients=CLIENTS) as server,
+        certified_server(Path(directory), workers=1, clients=CLIENTS) as server,
     ):
-        return asyncio.run(_all(server))
+        return asyncio.run(_all(server.server)) | asyncio.run(_certificates(server))
