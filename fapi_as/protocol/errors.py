@@ -168,7 +168,8 @@ class ResourceRefused(ProtocolError):
     public: ClassVar[str] = "the access token is not valid"
 
     def __init__(self, error: ProtocolError, *, status: int, headers: tuple[tuple[str, str], ...]) -> None:
-        super().__init__(error.detail, error.description)
+        # who brings no token is told no code by the challenge (RFC 6750 §3.1); the body has to have one
+        super().__init__(error.detail, error.description if error.error else None)
         self.error = error.error or self.error  # type: ignore[misc]  # it speaks with the code that it carries
         self.status = status
         self.headers = headers

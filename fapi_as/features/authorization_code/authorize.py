@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from typing import Final
+from urllib.parse import urlencode
 
 from fapi_as.features.authorization_code.rules import asked_request, may_begin
 from fapi_as.kernel.browser import cookie, keep_browser, stranger, visitor
@@ -21,9 +22,10 @@ from fapi_as.protocol.effects import Attempt, HandleKind, Keep, Record
 from fapi_as.protocol.errors import TooManyRequests
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.interaction import Interaction
-from fapi_as.protocol.parameters import parse
+from fapi_as.protocol.parameters import parse, parse_form
 from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.profile import OPENINGS_LIMIT
+from rs_kit.protocol.http import single
 
 
 async def authorize(context: Context, request: EndpointRequest) -> SeeOther:
@@ -57,6 +59,17 @@ async def authorize(context: Context, request: EndpointRequest) -> SeeOther:
         location=step_url(context.policy, "/login" if needs_sign_in else "/consent", handle),
         cookies=() if browser is found else (cookie(context.policy, browser.handle or ""),),
     )
+
+
+async def authorize_by_form(context: Context, request: EndpointRequest) -> SeeOther:
+    """OpenID Connect Core §3.1.2.1: the same by POST; another site's form brings no cookie, so it goes on as a link.
+
+    Raises:
+        ProtocolError: a local page.
+    """
+    asked = asked_request(parse_form(single(request.headers, b"content-type"), request.body))
+    query = urlencode({"client_id": asked.client_id, "request_uri": asked.request_uri})
+    return SeeOther(location=f"{context.policy.url('/authorize')}?{query}")
 
 
 def _opened(
@@ -100,6 +113,6 @@ def _room(request_digest: bytes, policy: Policy) -> Attempt:
 AUTHORIZE: Final = Endpoint(
     path="/authorize",
     face=Face.PAGE,
-    methods={"GET": authorize},
+    methods={"GET": authorize, "POST": authorize_by_form},
     metadata_member="authorization_endpoint",
 )

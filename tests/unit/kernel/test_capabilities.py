@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,6 +94,24 @@ def test_two_values_of_one_member_stop_the_start(one: dict[str, Any], two: dict[
         capabilities.metadata((Feature(name="a", metadata=one), Feature(name="b", metadata=two)), POLICY)
 
 
+@pytest.mark.parametrize("authorities", [False, True])
+def test_certificates_are_published_where_they_are_asked_for(authorities: bool) -> None:
+    """Nothing is listed that is off: without an address neither way, without authorities not the one that needs them."""
+    alias = "https://as.example:8444"
+    off = capabilities.metadata(ENABLED, replace(POLICY, client_authorities=authorities))
+    assert off["token_endpoint_auth_methods_supported"] == ["private_key_jwt"]
+    assert not {"mtls_endpoint_aliases", "tls_client_certificate_bound_access_tokens"} & set(off)
+    on = capabilities.metadata(ENABLED, replace(POLICY, client_authorities=authorities, mutual_tls_url=alias))
+    pki = ["tls_client_auth"] if authorities else []
+    assert on["token_endpoint_auth_methods_supported"] == ["private_key_jwt", *pki, "self_signed_tls_client_auth"]
+    assert on["tls_client_certificate_bound_access_tokens"] is True
+    aliases = on["mtls_endpoint_aliases"]
+    assert isinstance(aliases, dict)
+    assert aliases["token_endpoint"] == f"{alias}/token"
+    assert all(name in on and name.endswith("_endpoint") for name in aliases)
+    assert "authorization_endpoint" not in aliases
+
+
 def test_the_enabled_features_agree() -> None:
     assert set(capabilities.grants(ENABLED)) == {"authorization_code", "refresh_token", "client_credentials"}
     assert {path: endpoint.face for path, endpoint in capabilities.endpoints(ENABLED).items()} == {
@@ -104,6 +123,7 @@ def test_the_enabled_features_agree() -> None:
             (
                 "/par",
                 "/token",
+                "/userinfo",
                 "/jwks",
                 "/healthz",
                 "/readyz",

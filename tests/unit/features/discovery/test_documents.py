@@ -24,7 +24,8 @@ async def test_every_member_is_what_is_enabled(house: House) -> None:
     document = (await house.http.get(ISSUER + PATHS[0])).json()
     assert document["authorization_endpoint"] == f"{ISSUER}/authorize"
     assert document["grant_types_supported"] == ["authorization_code", "client_credentials", "refresh_token"]
-    assert document["scopes_supported"] == ["accounts:read", "transfers:write"]
+    identity = ["email", "offline_access", "openid", "profile"]
+    assert document["scopes_supported"] == sorted(["accounts:read", "transfers:write", *identity])
     assert document["protected_resources"] == [RESOURCE]
     assert not [member for member, value in document.items() if value == []]
     for member, value in document.items():
@@ -56,10 +57,11 @@ async def test_the_push_endpoint_is_published(house: House) -> None:
     assert document["pushed_authorization_request_endpoint"] == f"{ISSUER}/par"
 
 
-async def test_without_resources_nothing_is_said_about_scopes(house: House) -> None:
+async def test_without_resources_there_are_the_scopes_of_the_identity_only(house: House) -> None:
     house.store.remove_resource(RESOURCE)
     document = (await house.http.get(ISSUER + PATHS[0])).json()
-    assert {"scopes_supported", "protected_resources"}.isdisjoint(document)
+    assert document["scopes_supported"] == ["email", "offline_access", "openid", "profile"]
+    assert "protected_resources" not in document
 
 
 @pytest.mark.requirement("MD-7", proves="holds")
