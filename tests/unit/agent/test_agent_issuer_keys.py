@@ -1,4 +1,4 @@
-"""The keys with which an issuer signs for its clients: where they come from, how long they are kept, how often asked for."""
+"""The keys with which an issuer signs for its clients: where they come from, how long and how often."""
 
 from __future__ import annotations
 
