@@ -27,6 +27,10 @@ FLOWS: Final = (
     Flow(name="JAR + JARM", jar=True, jarm=True),
     Flow(name="JAR + JARM, PS256", jar=True, jarm=True, alg="PS256"),
     Flow(name="JAR + JARM, Ed25519", jar=True, jarm=True, alg="Ed25519"),
+    Flow(name="OpenID Connect, private_key_jwt + DPoP", openid=True),
+    Flow(name="OpenID Connect, PS256", openid=True, alg="PS256"),
+    Flow(name="OpenID Connect, mTLS + mTLS-bound", authentication="tls_client_auth", bound_by="mtls", openid=True),
+    Flow(name="OpenID Connect, JAR + JARM, Ed25519", jar=True, jarm=True, openid=True, alg="Ed25519"),
     Flow(name="JAR + JARM, self-signed mTLS", authentication="self_signed_tls_client_auth", jar=True, jarm=True),
 )
 
@@ -81,7 +85,7 @@ def main() -> int:
                 for flow in FLOWS:
                     problems = _flow(node, flow, registered.running(server), authority)
                     wrong += bool(problems)
-                    print(f"  {flow.name:36} {'completed' if not problems else 'FAILED'}", flush=True)
+                    print(f"  {flow.name:40} {'completed' if not problems else 'FAILED'}", flush=True)
                     for problem in problems:
                         print(f"    {problem}")
                 caught = _control(node, registered.running(server), authority)

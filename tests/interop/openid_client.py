@@ -78,7 +78,7 @@ def registration(flow: Flow, held: Held) -> dict[str, Any]:
         "token_endpoint_auth_method": flow.authentication,
         "redirect_uris": [REDIRECT_URI],
         "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
-        "scope": f"openid {SCOPE}" if flow.openid else SCOPE,
+        "scope": f"openid offline_access {SCOPE}" if flow.openid else SCOPE,
         "jwks": {"keys": [jwk]},
         "require_signed_request_object": flow.jar,
         "authorization_signed_response_alg": flow.alg,
@@ -125,7 +125,7 @@ def asked(flow: Flow, held: Held, served: AuthorizationServer) -> dict[str, Any]
         "openid": flow.openid,
         "redirect_uri": REDIRECT_URI,
         "resource": RESOURCE,
-        "scope": f"openid {SCOPE}" if flow.openid else SCOPE,
+        "scope": "openid offline_access" if flow.openid else SCOPE,
         "own_scope": SCOPE,
     }
 
@@ -196,8 +196,9 @@ def faults(flow: Flow, held: Held, reached: dict[str, Any]) -> list[str]:
             found.append(f"{name} is bound by {confirmation}")
         if held.shown is not None and flow.bound_by == "mtls" and confirmation.get(member) != held.shown.x5t:
             found.append(f"{name} is bound to another certificate")
-    if flow.openid is not isinstance(reached.get("id_token"), dict):
-        found.append(f"the ID token is {reached.get('id_token')}")
+    person, id_token = reached.get("person") or {}, reached.get("id_token") or {}
+    if flow.openid is not bool(id_token) or person.get("sub") != id_token.get("sub"):
+        found.append(f"the ID token is {id_token}, the person {person}")
     return found
 
 

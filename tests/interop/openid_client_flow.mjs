@@ -60,22 +60,27 @@ async function run() {
   const verifier = client.randomPKCECodeVerifier()
   const state = client.randomState()
   const nonce = asked.openid ? client.randomNonce() : undefined
+  const target = asked.openid ? {} : { resource: asked.resource } // without a resource it is the issuer, for its userinfo
   const parameters = {
     redirect_uri: asked.redirect_uri,
     scope: asked.scope,
-    resource: asked.resource,
+    ...target,
     code_challenge: await client.calculatePKCECodeChallenge(verifier),
     code_challenge_method: 'S256',
     state,
-    ...(nonce ? { nonce } : {}),
+    ...(nonce ? { nonce, prompt: 'consent' } : {}), // offline_access wants to be consented to
   }
   console.log(JSON.stringify({ url: (await authorizationUrl(config, parameters, proof)).href }))
   const came = new URL(await next())
   const checks = { pkceCodeVerifier: verifier, expectedState: state, expectedNonce: nonce, idTokenExpected: asked.openid }
-  const tokens = await client.authorizationCodeGrant(config, came, checks, { resource: asked.resource }, proof)
-  const renewed = await client.refreshTokenGrant(config, tokens.refresh_token, { resource: asked.resource }, proof)
+  const tokens = await client.authorizationCodeGrant(config, came, checks, target, proof)
+  const renewed = await client.refreshTokenGrant(config, tokens.refresh_token, target, proof)
   const own = await client.clientCredentialsGrant(config, { scope: asked.own_scope, resource: asked.resource }, proof)
+  const person = asked.openid
+    ? await client.fetchUserInfo(config, tokens.access_token, tokens.claims().sub, proof)
+    : undefined
   return {
+    person,
     came_back_with: [...came.searchParams.keys()],
     token_type: tokens.token_type,
     scope: tokens.scope,
