@@ -270,6 +270,13 @@ async def test_who_registered_for_proofs_sends_one_beside_the_certificate(
     assert (raised.value.status, raised.value.error) == (400, "invalid_dpop_proof")
 
 
+async def test_what_is_bound_to_both_needs_both_at_the_token_endpoint(house: CertifiedHouse) -> None:
+    client, _ = of_method(house, PRIVATE_KEY_JWT, proves=True)
+    await by_itself(client)
+    with client.showing(None):
+        await refused(house, client.client_credentials, 400, "invalid_request", reason="no certificate to bind to")
+
+
 @every_method
 async def test_a_proof_is_judged_even_where_none_is_needed(house: CertifiedHouse, method: str) -> None:
     client, _ = of_method(house, method)

@@ -96,7 +96,7 @@ def test_two_values_of_one_member_stop_the_start(one: dict[str, Any], two: dict[
 
 @pytest.mark.parametrize("authorities", [False, True])
 def test_certificates_are_published_where_they_are_asked_for(authorities: bool) -> None:
-    """Nothing is listed that is off: without an address neither way, without authorities not the one that needs them."""
+    """Nothing is listed that is off: no method without the address, and not the PKI without authorities."""
     alias = "https://as.example:8444"
     off = capabilities.metadata(ENABLED, replace(POLICY, client_authorities=authorities))
     assert off["token_endpoint_auth_methods_supported"] == ["private_key_jwt"]
