@@ -63,7 +63,9 @@ async def test_no_other_response_type(house: House, response_type: str) -> None:
 
 
 @pytest.mark.attack("PAR-07")
-@pytest.mark.parametrize("mode", ["fragment", "form_post", "web_message", "fragment.jwt", "form_post.jwt", "unknown.jwt", "JWT", "x"])
+@pytest.mark.parametrize(
+    "mode", ["fragment", "form_post", "web_message", "fragment.jwt", "form_post.jwt", "unknown.jwt", "JWT", "x"]
+)
 async def test_no_other_response_mode(house: House, mode: str) -> None:
     assert await refused(house, response_mode=mode) == (400, "invalid_request", "response_mode")
 
