@@ -8,10 +8,14 @@ import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from fapi_as.adapters.fetch import HttpsFetch
+from tests.support.certificate_scene import out
+from tests.support.certificates import self_signed
+from tests.support.certified_client import SELF_SIGNED, CertifiedHouse
 from tests.support.document_host import OK, Answer, DocumentHost, document, document_host, endless, saying
 from tests.support.fake_fetch import FakeFetch
 from tests.support.fapi_client import Refused
@@ -254,3 +258,22 @@ async def test_a_host_that_goes_away_keeps_a_key_alive_for_five_minutes_at_most(
     await house.agent.client_credentials()
     house.clock.advance(1)
     assert await refused_tokens(house, house.agent.credentials_request) == NOBODY
+
+
+@pytest.mark.attack("MTL-21")
+async def test_a_certificate_that_left_the_clients_document_is_refused_on_a_connection_that_stays_open(
+    tmp_path: Path,
+) -> None:
+    old, new = self_signed("CN=old"), self_signed("CN=new")
+    house = CertifiedHouse(tmp_path)
+    fetch = FakeFetch(documents={JWKS_URI: published(old.jwk(kid="old"))})
+    fetching(house, fetch)
+    own = house.certified("own", old, method=SELF_SIGNED, jwks=..., jwks_uri=JWKS_URI)
+    assert (await own.client_credentials()).access_token
+    fetch.documents[JWKS_URI] = published(new.jwk(kid="new"))
+    house.clock.advance(299)
+    assert (await own.client_credentials()).access_token
+    for seconds in (1, 3600 - 300):  # the certificate of a connection does not change
+        house.clock.advance(seconds)
+        with own.showing(new):
+            await out(own, old, "certificate: the certificate is not registered")
