@@ -6,12 +6,14 @@ import json
 from typing import Any, Final
 
 import httpx2
+import pytest
 
+from fapi_as.protocol.effects import HandleKind
 from tests.support.browser import Callback, Page
 from tests.support.fakes import ISSUER
-from tests.support.fapi_client import FapiClient, Tokens
+from tests.support.fapi_client import FapiClient, Refused, Tokens
 from tests.support.fapi_messages import Pushed
-from tests.support.house import PASSWORD, SCOPES, House
+from tests.support.house import PASSWORD, SCOPES, House, callback, page
 from tests.support.token_scene import claims_of
 
 IDENTITY: Final = "openid profile email offline_access"
@@ -20,10 +22,15 @@ LOGOUT: Final = f"{ISSUER}/logout"
 
 
 def relying(
-    house: House, client_id: str = "rp", *, scope: str = "openid profile email", **registration: Any
+    house: House,
+    client_id: str = "rp",
+    *,
+    scope: str = "openid profile email",
+    registered: str | None = None,
+    **registration: Any,
 ) -> FapiClient:
     """A client that is registered for everything and asks for the identity only."""
-    client = house.client(client_id, **{"scope": f"{' '.join(SCOPES)} {IDENTITY}"} | registration)
+    client = house.client(client_id, scope=registered or f"{' '.join(SCOPES)} {IDENTITY}", **registration)
     client.scope, client.resource = scope, None
     return client
 
@@ -69,3 +76,29 @@ async def signed_in(client: FapiClient, **push: Any) -> Pushed:
 def claims(**places: Any) -> str:
     """A claims parameter."""
     return json.dumps(places)
+
+
+async def refused(house: House, client: FapiClient, **push: Any) -> tuple[int, str | None]:
+    """Status and wire code of a push that keeps nothing."""
+    before = len(house.store.handles_of(HandleKind.REQUEST_URI))
+    with pytest.raises(Refused) as raised:
+        await client.push(**push)
+    assert len(house.store.handles_of(HandleKind.REQUEST_URI)) == before
+    return raised.value.status, raised.value.error
+
+
+async def told(house: House, client: FapiClient, **push: Any) -> str | None:
+    """The error with which a request ends at once; no code is kept, and the request is used up."""
+    codes = len(house.store.handles_of(HandleKind.CODE))
+    pushed = await client.push(**push)
+    done = callback(await client.browser.open(client.authorization_url(pushed), stop_at=pushed.redirect_uri))
+    assert (done.code, done.parameters["state"]) == (None, pushed.state)
+    assert len(house.store.handles_of(HandleKind.CODE)) == codes
+    again = page(await client.browser.open(client.authorization_url(pushed)))
+    assert again.error == "invalid_request_uri"
+    return done.error
+
+
+async def as_alice(client: FapiClient, login: Page) -> Page:
+    values = {"username": "alice", "password": PASSWORD}
+    return page(await client.browser.submit(login, "login-submit", values))
