@@ -28,6 +28,7 @@ from rs_kit.protocol.http import Headers
 REFUSED: Final = "rs_kit.proxied_certificate.refused"  # in the scope, for applications that refuse in their own way
 SECRET_HEADER: Final = "x-proxy-secret"  # noqa: S105 - the name of a field
 _FEWEST_SECRET_BYTES: Final = 32
+_VISIBLE: Final = bytes(range(0x21, 0x7F))
 _THUMBPRINT_BYTES: Final = 32
 _OF_THE_PEER: Final = (PEER_CERTIFICATE, PEER_CHAIN)
 # never None beside a certificate: to an application that reads it, None means that somebody verified
@@ -75,6 +76,8 @@ class ProxyTrust:
             _check_thumbprint(thumbprint)
         if self.secret is not None and len(self.secret) < _FEWEST_SECRET_BYTES:
             raise ValueError(f"the secret of a trusted proxy needs {_FEWEST_SECRET_BYTES} bytes")
+        if self.secret is not None and self.secret.translate(None, _VISIBLE):
+            raise ValueError("the secret of a trusted proxy must be visible ASCII: it travels in a header")
 
 
 class ProxiedCertificate:

@@ -147,7 +147,7 @@ def test_the_listener_is_asked_for_certificates_as_it_can_be(monkeypatch: pytest
 
 
 async def test_a_proxy_tells_the_certificate_and_nobody_else_does(issuer: TestIssuer) -> None:
-    agent, secret = issuer.certificate_agent(scope="accounts:read"), "what the proxy knows and nobody else does"
+    agent, secret = issuer.certificate_agent(scope="accounts:read"), "what-the-proxy-knows-and-nobody-else-does"
     here = block("Certificates instead of keys", 2).replace("10.0.0.0/28", "127.0.0.1/32")
     app = run_blocks(here, **with_certificates(issuer), proxy_secret=secret.encode())["app"]
     shown = f":{base64.b64encode(agent.certificate.der).decode()}:"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -104,6 +105,11 @@ SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = MappingProxyType(
             b"Bearer mF_9.B5f-4.1JqM",  # RFC 6750 §2.1
             b"DPoP Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU",  # RFC 9449 §7.1
             b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+        ),
+        "client_cert": (
+            b":MARsZWFm:",
+            b" :MARsZWFm: \n:MARsZWFm: ,\t:MARsZWFm:",
+            b":" + base64.b64encode(b"0\x81\x82" + b"a" * 130) + b":",
         ),
         "http1": (
             # RFC 9112 §2.1 and §7.1

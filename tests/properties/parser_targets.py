@@ -6,6 +6,7 @@ A target takes bytes and returns, or raises what nobody declared. Hypothesis run
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -21,7 +22,18 @@ from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.errors import InvalidRequest as InvalidForm
 from fapi_as.protocol.errors import InvalidRequestObject
 from rs_kit.adapters.listener.reading import RequestReader
-from rs_kit.protocol import base64url, dpop, http, htu, jwk, jws, routing_headers, strict_json, tool_policy
+from rs_kit.protocol import (
+    base64url,
+    client_cert_header,
+    dpop,
+    http,
+    htu,
+    jwk,
+    jws,
+    routing_headers,
+    strict_json,
+    tool_policy,
+)
 from rs_kit.protocol.errors import InvalidDpopProof, InvalidJwk, InvalidJws, InvalidRequest, UseDpopNonce
 from tests.properties.http1_readers import lowered_coding, ours, theirs
 from tests.properties.parser_seeds import KEYS, PROOF, PROVED_AT
@@ -182,6 +194,18 @@ def authorization(data: bytes) -> None:
         assert (scheme.lower(), token) == read
 
 
+def client_cert(data: bytes) -> None:
+    leaf, *chain = data.split(b"\n")
+    headers = ((b"client-cert", leaf), *((b"client-cert-chain", line) for line in chain))
+    with suppress(InvalidRequest):
+        found = client_cert_header.client_certificate(headers)
+        assert found is not None
+        items = [b":" + base64.b64encode(octets) + b":" for octets in (found.leaf, *found.chain)]
+        assert items[0] == leaf.strip(b" ")
+        assert items[1:] == [one.strip(b" \t") for line in chain for one in line.split(b",")]
+        assert all(len(octets) <= client_cert_header.CERTIFICATE_LIMIT for octets in found.chain)
+
+
 def http1(data: bytes) -> None:
     seen, refused = ours([data])
     assert ours([data[:7], data[7:]]) == (seen, refused)
@@ -213,6 +237,7 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = MappingProxyType(
         "redirect_uri": redirect,
         "cookie": cookie,
         "authorization": authorization,
+        "client_cert": client_cert,
         "http1": http1,
         "json_rpc": json_rpc,
     }

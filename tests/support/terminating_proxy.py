@@ -17,7 +17,7 @@ from tests.support.certificates import Shown
 from tests.support.certified_client import CertifiedHouse
 from tests.support.kit_over_http import RawHttp, listening
 
-SECRET: Final = "what the proxy knows and nobody else does"
+SECRET: Final = "what-the-proxy-knows-and-nobody-else-does"
 Field = tuple[bytes, bytes]
 
 

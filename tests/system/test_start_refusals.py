@@ -169,12 +169,12 @@ REFUSALS: dict[str, tuple[Spoil, str]] = {
         "mtls.client_cert_header: an address alone is no proof",
     ),
     "a header of everybody who knows a secret": (
-        _proxied(["0.0.0.0/0"], "what the proxy knows and nobody else does", 0o600),
+        _proxied(["0.0.0.0/0"], "what-the-proxy-knows-and-nobody-else-does", 0o600),
         "mtls.client_cert_header: a network of everybody names no proxy",
     ),
     "a header of whoever guesses": (_proxied(["10.0.0.7/32"], "hunter2", 0o600), "needs 32 bytes"),
     "a secret of the proxy that others can read": (
-        _proxied(["10.0.0.7/32"], "what the proxy knows and nobody else does", 0o640),
+        _proxied(["10.0.0.7/32"], "what-the-proxy-knows-and-nobody-else-does", 0o640),
         "proxy.secret can be read by others",
     ),
     "a proxy that is named and not asked": (

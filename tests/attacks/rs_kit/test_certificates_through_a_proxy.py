@@ -17,7 +17,7 @@ from tests.support.guarded_bank import AGENT_KEY, Bank, Line
 from tests.support.guarded_refusals import refused
 from tests.support.kit_over_http import RawHttp, Site, listening
 
-SECRET: Final = "what the proxy knows and nobody else does"
+SECRET: Final = "what-the-proxy-knows-and-nobody-else-does"
 PROOFS: Final = ("its certificate", "a secret", "both")
 Fields = list[tuple[str, str]]
 

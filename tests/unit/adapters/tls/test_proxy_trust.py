@@ -11,7 +11,7 @@ from fapi_as.adapters.tls.proxy_trust import read_proxy_trust
 from rs_kit.testing import new_certificate
 
 NETWORKS = ["10.1.0.0/16"]
-SECRET = "what the proxy knows and nobody else does"
+SECRET = "what-the-proxy-knows-and-nobody-else-does"
 
 
 def kept(path: Path, text: str, mode: int = 0o600) -> Path:

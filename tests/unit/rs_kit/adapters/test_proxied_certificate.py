@@ -18,7 +18,7 @@ from rs_kit.testing import RecordingObserver
 from tests.support.asgi_peer import AsgiAnswer, call_with
 from tests.support.asgi_peer import scope as asgi_scope
 
-SECRET: Final = b"a secret of the proxy, and of nobody else"
+SECRET: Final = b"a-secret-of-the-proxy-and-of-nobody-else"
 LEAF, ISSUER, PROXY, OTHER = b"0\x04leaf", b"0\x06issuer", b"0\x05proxy", b"0\x05other"
 NETWORKS: Final = ("10.1.0.0/16", "2001:db8::/32")
 BY_SECRET: Final = ProxyTrust(networks=NETWORKS, secret=SECRET)
@@ -238,6 +238,8 @@ UNSAFE: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "a network with a host": ({"networks": ["10.1.2.3/16"], "secret": SECRET}, "host bits"),
     "a short secret": ({"networks": NETWORKS, "secret": b"a" * 31}, "32 bytes"),
     "an empty secret": ({"networks": NETWORKS, "secret": b""}, "32 bytes"),
+    "a secret that no header carries": ({"networks": NETWORKS, "secret": SECRET + b"\n"}, "visible ASCII"),
+    "octets": ({"networks": NETWORKS, "secret": bytes(range(64))}, "visible ASCII"),
     "a thumbprint in hexadecimal": ({"networks": NETWORKS, "certificates": ["ab" * 32]}, "x5t"),
     "a thumbprint that is none": ({"networks": NETWORKS, "certificates": ["proxy"]}, "x5t"),
     "a socket with networks": ({"unix_socket": "/run/x", "networks": NETWORKS}, "unix socket"),

@@ -18,7 +18,7 @@ from tests.support.asgi_peer import AsgiAnswer, call
 from tests.support.fakes import FrozenClock, context
 from tests.support.memory_store import MemoryStore
 
-SECRET: Final = b"what the proxy knows and nobody else does"
+SECRET: Final = b"what-the-proxy-knows-and-nobody-else-does"
 PROXY: Final = "10.1.2.3"
 LEAF, ISSUER = b"0\x04leaf", b"0\x06issuer"
 FACES: Final = {Face.PROTOCOL: "/document", Face.PAGE: "/page"}
