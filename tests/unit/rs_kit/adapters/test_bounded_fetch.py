@@ -33,10 +33,10 @@ def fetch(authority: trustme.CA, tmp_path: Path) -> HttpsGet:
 
 
 @contextlib.contextmanager
-def serving(authority: trustme.CA, answer: Answer, *names: str) -> Iterator[str]:
+def serving(authority: trustme.CA, answer: Answer, *names: str, common_name: str | None = None) -> Iterator[str]:
     """One connection, answered byte by byte as the test says."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*(names or ("localhost",))).configure_cert(context)
+    authority.issue_cert(*(names or ("localhost",)), common_name=common_name).configure_cert(context)
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -156,6 +156,22 @@ def test_a_server_that_is_not_the_one_that_was_named_is_a_failure(authority: tru
         fetch(url)
     with serving(trustme.CA(), saying(OK)) as url, pytest.raises(FetchFailed, match="certificate"):
         fetch(url)
+
+
+@pytest.mark.requirement("FAPI2-NET-6", proves="refused")
+def test_a_name_that_stands_in_the_subject_alone_is_none(authority: trustme.CA, fetch: HttpsGet) -> None:
+    names = serving(authority, saying(OK), "somebody@localhost", common_name="localhost")
+    with names as url, pytest.raises(FetchFailed, match="certificate"):
+        fetch(url)
+
+
+def test_what_a_peer_says_is_told_in_printable_words_and_few_of_them(authority: trustme.CA, fetch: HttpsGet) -> None:
+    said = b"HTTP/9 \x1b[31m\xff\n" + b"y" * 1000 + b"\r\n\r\n"
+    with serving(authority, saying(said)) as url, pytest.raises(FetchFailed) as raised:
+        fetch(url)
+    assert str(raised.value).isprintable()
+    assert str(raised.value).isascii()
+    assert len(str(raised.value)) <= 200
 
 
 @pytest.mark.parametrize("url", ["http://localhost/jwks", "file:///etc/passwd", "https://", "https://u:p@localhost/"])
