@@ -26,7 +26,7 @@ _METADATA = "/.well-known/oauth-authorization-server"
 def serve(*, workers: int | None, config: Path) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
-    Migrates the database, makes the first signing key, and prints the addresses when requests are accepted. A worker
+    Migrates the database, makes the first signing keys, and prints the addresses when requests are accepted. A worker
     that dies is replaced; on SIGTERM every request in flight is answered first.
     """
     from fapi_as.settings import load

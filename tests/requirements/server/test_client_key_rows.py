@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from fapi_as.adapters.keys import Sealing
 from tests.support.command_line import CLIENT, CommandLine
 from tests.support.fake_fetch import FakeFetch
+from tests.support.fakes import ISSUER
 from tests.support.house import House
 from tests.support.peer_keys import PeerKey
 from tests.support.published_client import JWKS_URI, fetching, published, publishes, uses
@@ -87,6 +89,24 @@ async def test_a_document_that_does_not_show_the_key_makes_the_client_nobody(
     if document is not None:
         fetch.documents[JWKS_URI] = document  # type: ignore[assignment]
     assert await refused_tokens(house, house.agent.credentials_request) == NOBODY
+
+
+@pytest.mark.requirement("JOSE-35", proves="holds")
+async def test_what_signs_seals_and_counts_are_different_keys(house: House) -> None:
+    purposes = ("seal", "dpop-nonce", "browser", "pairwise")
+    derived = [Sealing(b"s" * 32).derive(purpose, tenant) for purpose in purposes for tenant in ("default", "other")]
+    assert len(set(derived)) == len(derived)
+    keys = (await house.http.get(f"{ISSUER}/jwks")).json()["keys"]
+    assert {key["use"] for key in keys} == {"sig"}
+
+
+@pytest.mark.requirement("JOSE-35", proves="refused")
+async def test_a_key_for_encryption_signs_for_nobody(house: House, fetch: FakeFetch) -> None:
+    fetch.documents[JWKS_URI] = published(FIRST.jwk(kid="first", use="enc"), SECOND.jwk(kid="second"))
+    house.change_client()
+    assert await refused_tokens(house, house.agent.credentials_request) == NOBODY
+    uses(house.agent, SECOND, "second")
+    assert (await house.agent.client_credentials()).access_token
 
 
 async def test_the_reason_is_told_to_the_operator_and_not_to_the_client(house: House, fetch: FakeFetch) -> None:
