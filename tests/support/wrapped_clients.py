@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import demo
 import httpx2
-from agent import REDIRECT_URI, client_key
+from agent import REDIRECT_URI, client_key, reason
 from browser import Browser
 from fastmcp import Client as FastMcpClient
 from fastmcp.client.transports import StreamableHttpTransport
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult
-from place import ALLOWED, CLIENT_ID, CLIENT_KEY_ID, PASSWORD, USERNAME, Place
+from place import ALLOWED, CLIENT_ID, CLIENT_KEY_ID, PASSWORD, ROBOT_ID, USERNAME, Place
 from processes import Processes
 
-from fapi_as.agent import AgentAuth, AgentSettings, Identity, McpProviderAuth, trust
+from fapi_as.agent import AgentAuth, AgentSettings, AuthMethod, GrantType, Identity, McpProviderAuth, trust
 
 CALL = ("get_balance", {"account": "checking"})
 
@@ -50,20 +51,23 @@ def text(result: Any) -> str:
     return " ".join(block.text for block in result.content if block.type == "text")
 
 
-async def through_the_sdk(place: Place, auth: httpx2.Auth) -> str:
+async def through_the_sdk(place: Place, auth: httpx2.Auth, tls: ssl.SSLContext) -> str:
     """One tool call of the official client."""
     async with (
-        httpx2.AsyncClient(verify=trust(place.authority), auth=auth, timeout=30.0) as http,
+        httpx2.AsyncClient(verify=tls, auth=auth, timeout=30.0) as http,
         Client(streamable_http_client(place.resource, http_client=http)) as client,
     ):
         return text(await client.call_tool(*CALL))
 
 
-async def through_fastmcp(place: Place, auth: httpx2.Auth) -> str:
+async def through_fastmcp(place: Place, auth: httpx2.Auth, tls: ssl.SSLContext) -> str:
     """One tool call of FastMCP's client, which follows redirects."""
-    transport = StreamableHttpTransport(place.resource, auth=auth, verify=trust(place.authority))
+    transport = StreamableHttpTransport(place.resource, auth=auth, verify=tls)
     async with FastMcpClient(transport) as client:
         return text(await client.call_tool(*CALL))
+
+
+CLIENTS = {"sdk": through_the_sdk, "fastmcp": through_fastmcp}
 
 
 async def all_of_them(place: Place) -> dict[str, object]:
@@ -72,8 +76,9 @@ async def all_of_them(place: Place) -> dict[str, object]:
     identity = Identity(issuer=place.issuer, client_id=CLIENT_ID, key=key, redirect_uri=REDIRECT_URI)
     settings = AgentSettings(resource=place.resource, identities=(identity,), scope=(ALLOWED,))
     said: dict[str, object] = {}
-    async with httpx2.AsyncClient(verify=trust(place.authority)) as back_channel:
-        for name, call in (("sdk", through_the_sdk), ("fastmcp", through_fastmcp)):
+    tls = trust(place.authority)
+    async with httpx2.AsyncClient(verify=tls) as back_channel:
+        for name, call in CLIENTS.items():
             person = Person(place)
             provider = McpProviderAuth(
                 settings,
@@ -82,12 +87,37 @@ async def all_of_them(place: Place) -> dict[str, object]:
                 callback_handler=person.callback,
             )
             own = AgentAuth(settings, back_channel=back_channel, authorize=person.authorize)
-            said[f"{name}, provider"] = await call(place, provider)
-            said[f"{name}, own"] = await call(place, own)
+            said[f"{name}, provider"] = await call(place, provider, tls)
+            said[f"{name}, own"] = await call(place, own, tls)
             said[f"{name}, scopes"] = [
                 auth.agent.tokens is not None and auth.agent.tokens.scope for auth in (provider, own)
             ]
             await person.browser.close()
+    return said | await with_a_certificate(place)
+
+
+async def with_a_certificate(place: Place) -> dict[str, object]:
+    """Every client with an agent whose tokens are bound to its certificate, and without that certificate."""
+    certificate = place.robot_certificate
+    identity = Identity(
+        issuer=place.issuer,
+        client_id=ROBOT_ID,
+        token_endpoint_auth_method=AuthMethod.TLS_CLIENT_AUTH,
+        certificate=certificate,
+        tls_client_certificate_bound_access_tokens=True,
+    )
+    settings = AgentSettings(
+        resource=place.resource, identities=(identity,), scope=(ALLOWED,), grant_type=GrantType.CLIENT_CREDENTIALS
+    )
+    said: dict[str, object] = {}
+    async with httpx2.AsyncClient(verify=certificate.context) as back_channel:
+        for name, call in CLIENTS.items():
+            auth = AgentAuth(settings, back_channel=back_channel)
+            said[f"{name}, certificate"] = await call(place, auth, certificate.context)
+            try:
+                await call(place, auth, trust(place.authority))
+            except Exception as error:  # noqa: BLE001 - what the client made of it
+                said[f"{name}, no certificate"] = reason(error) or str(error)
     return said
 
 
