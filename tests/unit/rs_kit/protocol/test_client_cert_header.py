@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rs_kit.protocol.client_cert_header import (
@@ -131,6 +131,7 @@ def test_a_field_that_is_repeated_and_a_chain_of_nobody_are_refused(names: tuple
         client_certificate(tuple((name.encode(), item(LEAF)) for name in names))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda content: item(der(content))))
 def test_what_is_read_is_written_the_same_way(value: bytes) -> None:
     try:
