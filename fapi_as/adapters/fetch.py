@@ -55,7 +55,11 @@ class HttpsFetch:
             raise FetchFailed(str(error)) from None
         if not self._room.acquire(blocking=False):
             raise FetchFailed("too much is being fetched")
-        fetching = self._threads.submit(self._https.get, url, max_bytes=max_bytes)
+        try:
+            fetching = self._threads.submit(self._https.get, url, max_bytes=max_bytes)
+        except RuntimeError as error:  # no thread is to be had, or the process ends
+            self._room.release()
+            raise FetchFailed(f"nothing can be fetched now: {error}") from None
         fetching.add_done_callback(self._release)
         try:
             async with asyncio.timeout(SECONDS):

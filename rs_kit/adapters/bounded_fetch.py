@@ -84,12 +84,17 @@ class HttpsGet:
         # a head that drips stays below every socket time-out, and a thread that hangs is lost to everybody
         watch = threading.Timer(_SECONDS, connection.cut)
         watch.daemon = True
-        watch.start()
         try:
+            watch.start()
             connection.request("GET", target, headers={"Accept": "application/json", "Connection": "close"})
             with connection.getresponse() as response:
                 return _bounded_answer(response, deadline, max_bytes)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (
+            OSError,
+            http.client.HTTPException,
+            ValueError,
+            RuntimeError,
+        ) as error:  # the last: no thread for the watch
             raise FetchFailed(f"{type(error).__name__}: {error}") from error
         finally:
             watch.cancel()

@@ -98,3 +98,24 @@ async def test_an_authority_is_one_that_was_named(host: DocumentHost, tmp_path: 
         with pytest.raises(FetchFailed, match="certificate"):
             await fetch.get(host.url("/good"), max_bytes=LIMIT)
         fetch.close()
+
+
+async def test_a_process_without_threads_fetches_nothing_and_recovers(
+    https: HttpsFetch, host: DocumentHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for _ in range(fetch_adapter.AT_ONCE + fetch_adapter.WAITING + 1):
+            with pytest.raises(FetchFailed, match="thread"):
+                await https.get(host.url("/good"), max_bytes=LIMIT)
+    assert (await https.get(host.url("/good"), max_bytes=LIMIT)).body == b"{}"
+
+
+async def test_a_process_that_ends_begins_nothing(host: DocumentHost) -> None:
+    fetch = HttpsFetch(ca_file=host.ca_file, allowed_private_hosts=["localhost"])
+    fetch.close()
+    with pytest.raises(FetchFailed, match="now"):
+        await fetch.get(host.url("/good"), max_bytes=LIMIT)
