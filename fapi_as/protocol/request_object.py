@@ -39,6 +39,7 @@ _REFUSED: Final = {
     # RFC 9101 §10.8: no parameter has this name, and what has a subject is another kind of JWT
     "sub": "sub inside the object",
 }
+_STRUCTURES: Final[Mapping[str, type]] = {"authorization_details": list, "claims": dict, "registration": dict}
 _STRINGS: Final = frozenset(
     {
         "acr_values",
@@ -154,7 +155,7 @@ def _parameters(claims: Mapping[str, object]) -> Parameters:
         values[name] = _string(name, claims[name])
     if "max_age" in claims:
         values["max_age"] = str(_whole_number("max_age", claims["max_age"]))
-    for name, kind in (("claims", dict), ("authorization_details", list)):
+    for name, kind in _STRUCTURES.items():
         if name in claims:
             if not isinstance(claims[name], kind):
                 raise _wrong_type(name)

@@ -71,16 +71,16 @@ async def test_a_decision_uses_the_request_up(house: House, approve: bool) -> No
 
 @pytest.mark.requirement("PAR-19", proves="refused")
 @pytest.mark.parametrize(
-    "query",
+    ("query", "error"),
     [
-        {"client_id": "agent", "response_type": "code", "redirect_uri": "https://client.example/callback"},
-        {"client_id": "agent", "request": "e30.e30."},
-        {"client_id": "agent", "request_uri": "https://client.example/request.jwt"},
-        {"client_id": "agent"},
+        ({"response_type": "code", "redirect_uri": "https://client.example/callback"}, "invalid_request"),
+        ({"request": "e30.e30."}, "request_not_supported"),
+        ({"request_uri": "https://client.example/request.jwt"}, "request_uri_not_supported"),
+        ({}, "invalid_request"),
     ],
 )
-async def test_a_request_that_was_not_pushed_is_none(house: House, query: dict[str, str]) -> None:
-    assert await refused_page(house, query) == (PAGE_400, "invalid_request")
+async def test_a_request_that_was_not_pushed_is_none(house: House, query: dict[str, str], error: str) -> None:
+    assert await refused_page(house, {"client_id": "agent"} | query) == (PAGE_400, error)
 
 
 @pytest.mark.requirement("PAR-22", proves="holds")

@@ -303,3 +303,24 @@ async def test_what_was_pushed_is_gone_soon_after_its_end(house: House, signer: 
     assert await refused_page(house, query) == (400, "invalid_request_uri")
     (handle,) = [kept for (kind, _), kept in house.store.rows.handles.items() if kind is HandleKind.REQUEST_URI][-1:]
     assert handle.delete_after <= house.clock.now() + 600
+
+
+async def test_what_openid_connect_asks_for_may_be_asked_in_an_object_with_its_own_types(house: House) -> None:
+    signer = signing_client(house, "rp", scope="openid profile")
+    asked = {
+        "scope": "openid profile",
+        "resource": ...,
+        "max_age": 60,
+        "claims": {"id_token": {"name": None}},
+        "prompt": "login",
+        "login_hint": "alice",
+    }
+    with signer.saying(claims=asked):
+        kept = validated_of(house, await signer.push())
+    assert kept.openid is not None
+    assert (kept.openid.max_age, kept.openid.login_hint, kept.openid.id_token_claims) == (60, "alice", ("name",))
+    assert await refused(house, signer, claims={**asked, "max_age": "60"}) == OBJECT
+    assert await refused(house, signer, claims={**asked, "registration": {"client_name": "x"}}) == (
+        400,
+        "registration_not_supported",
+    )

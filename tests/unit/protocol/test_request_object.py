@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,9 +14,10 @@ from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.errors import InvalidRequestObject
 from fapi_as.protocol.profile import REQUEST_OBJECT_LIMIT
-from fapi_as.protocol.request_object import RequestObject
+from fapi_as.protocol.request_object import _STRUCTURES, RequestObject
 from rs_kit.protocol.jwk import parse_public
 from tests.support.peer_keys import PeerKey, as_json, b64
+from tests.support.processes import ROOT
 
 NOW: Final = 1_800_000_000
 ISSUER: Final = "https://as.example"
@@ -237,7 +239,7 @@ def test_claims_and_details_keep_their_structure() -> None:
 
 
 @pytest.mark.parametrize("value", ["{}", "[]", 1, None, True])
-@pytest.mark.parametrize("name", ["claims", "authorization_details"])
+@pytest.mark.parametrize("name", ["claims", "authorization_details", "registration"])
 def test_claims_and_details_are_no_strings(name: str, value: Any) -> None:
     assert refusal(signed(**{name: value})) == f"JSON type of {name}"
 
@@ -245,6 +247,15 @@ def test_claims_and_details_are_no_strings(name: str, value: Any) -> None:
 def test_claims_is_an_object_and_details_are_a_list() -> None:
     assert refusal(signed(claims=[])) == "JSON type of claims"
     assert refusal(signed(authorization_details={})) == "JSON type of authorization_details"
+
+
+def test_every_parameter_that_a_push_reads_is_known_inside_an_object() -> None:
+    sources = [*ROOT.glob("fapi_as/features/authorization_code/*.py"), ROOT / "fapi_as/protocol/openid_request.py"]
+    reads = re.compile(r"""(?:parameters\.(?:get|require)\(|_?bounded\(parameters, )"([a-z_]+)\"""")
+    names = {name for source in sources for name in reads.findall(source.read_text(encoding="utf-8"))}
+    of_the_token_endpoint = {"code", "code_verifier"}
+    assert {"scope", "prompt", "acr_values", "registration"} <= names
+    assert names - of_the_token_endpoint <= {*STRINGS, "client_id", "max_age", *_STRUCTURES}
 
 
 @pytest.mark.parametrize("value", ["https://a.example", ["https://a.example"]])
