@@ -28,6 +28,7 @@ from tests.support.peer_keys import PeerKey
 
 ROOT: Final = "default"
 ACME: Final = "acme"
+SIGNED_OUT: Final = "https://client.example/signed-out"
 PREFIXES: Final = {ROOT: "", ACME: "/t/acme"}
 
 
@@ -75,7 +76,9 @@ class Estate:
             members = {"resource": RESOURCE, "resource_name": "Bank", "scopes": SCOPES, "refresh_tokens": True}
             operators.add_resource(members, self.stamp())
             operators.add_user("alice", f"subject-{tenant}", PlainPasswords.hash(PASSWORD), self.stamp())
-            registration = self._client(tenant, httpx2.AsyncClient(), self.clock).registration(scope=" ".join(SCOPES))
+            registration = self._client(tenant, httpx2.AsyncClient(), self.clock).registration(
+                scope=" ".join((*SCOPES, "openid", "profile")), post_logout_redirect_uris=[SIGNED_OUT]
+            )
             operators.add_client(registration, "agent", self.stamp())
         keyring.close()
 
