@@ -131,6 +131,19 @@ def test_no_nonce_is_longer_than_64_characters_and_none_is_sent_for_nothing(scop
     assert all(len(nonce) <= 64 for nonce in nonces if nonce is not None)
 
 
+@pytest.mark.attack("XPA-16")
+def test_an_id_token_of_an_earlier_request_is_none_of_this_one() -> None:
+    peer, agent = SigningPeer(), openid_agent()
+    run_call(agent, peer)
+    peer.expire()
+    peer.refresh_alive = False
+    peer.token_document = {"id_token": peer.id_tokens[0]}
+
+    with pytest.raises(TokenRejected, match="another request"):
+        run_call(agent, peer)
+    assert agent.tokens is None
+
+
 def test_without_openid_no_id_token_is_looked_at() -> None:
     peer = SigningPeer(token_document={"id_token": "nonsense"})
     agent = agent_of()

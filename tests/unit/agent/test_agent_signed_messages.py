@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -231,6 +231,21 @@ def test_an_id_token_in_the_place_of_a_response_is_refused(lies: dict[str, Any])
     agent = agent_of(hands, identities=SIGNED, scope=("openid",))
     assert "another kind" in str(refused(ResponseRejected, peer, agent))
     assert peer.requests_to("/token") == []
+
+
+@pytest.mark.attack("XPA-16")
+def test_a_signed_response_of_an_earlier_request_is_none_of_this_one() -> None:
+    peer, agent = SigningPeer(), signed_agent()
+    run_call(agent, peer)
+    earlier = dict(parse_qsl(urlsplit(peer.callback(peer.visited[0]).url).query))["response"]
+    peer.expire()
+    peer.refresh_alive = False
+    peer.plain, peer.response = True, {"code": None, "state": None, "iss": None, "response": earlier}
+    redeemed = len(peer.requests_to("/token"))
+
+    with pytest.raises(ResponseRejected, match="another request"):
+        run_call(agent, peer)
+    assert [form(request)["grant_type"] for request in peer.requests_to("/token")[redeemed:]] == ["refresh_token"]
 
 
 def test_a_denial_is_believed_once_its_signature_was_checked() -> None:
