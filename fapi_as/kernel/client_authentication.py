@@ -57,7 +57,7 @@ async def authenticate_client(
         assertion = _assertion(request, parameters)
         if assertion is None:
             return await _by_certificate(context, request, claimed)
-        presented = client_assertion.present(assertion, client_id=claimed)
+        presented = _presented(request, assertion, claimed)
         claimed = presented.client_id
         return await _by_assertion(context, request, presented)
     except InvalidClient:
@@ -80,6 +80,17 @@ def _assertion(request: EndpointRequest, parameters: Parameters) -> str | None:
     if assertion_type != client_assertion.ASSERTION_TYPE:
         raise InvalidClient("client_assertion_type")
     return assertion
+
+
+def _presented(request: EndpointRequest, assertion: str, client_id: str | None) -> client_assertion.PresentedAssertion:
+    if request.peer_certificate is None:
+        return client_assertion.present(assertion, client_id=client_id)
+    presented = client_assertion.present(assertion, client_id=None)
+    if client_id not in {None, presented.client_id}:  # the certificate speaks for one client, the assertion for another
+        raise InvalidRequest(
+            "an assertion and the certificate of another client", "use one client authentication method"
+        )
+    return presented
 
 
 async def _by_assertion(

@@ -95,6 +95,7 @@ async def test_a_self_signed_client_is_let_in_by_its_very_certificate(
         assert await refusal(place, "own", shown, version) == (401, "invalid_client")
 
 
+@pytest.mark.requirement("MTLS-11", proves="refused")
 @versions
 async def test_a_chain_that_is_sent_is_followed_and_every_other_fault_is_told_in_http(
     place: CertifiedServer, version: ssl.TLSVersion

@@ -94,21 +94,31 @@ def test_two_values_of_one_member_stop_the_start(one: dict[str, Any], two: dict[
         capabilities.metadata((Feature(name="a", metadata=one), Feature(name="b", metadata=two)), POLICY)
 
 
+ALIAS = "https://as.example:8444"
+
+
+@pytest.mark.requirement("FAPI2-NET-11", proves="refused")
+@pytest.mark.parametrize("authorities", [False, True])
+def test_where_nobody_is_asked_for_certificates_no_alias_is_published(authorities: bool) -> None:
+    document = capabilities.metadata(ENABLED, replace(POLICY, client_authorities=authorities))
+    assert document["token_endpoint_auth_methods_supported"] == ["private_key_jwt"]
+    assert not {"mtls_endpoint_aliases", "tls_client_certificate_bound_access_tokens"} & set(document)
+
+
+@pytest.mark.requirement("FAPI2-DISC-9", proves="refused")
 @pytest.mark.parametrize("authorities", [False, True])
 def test_certificates_are_published_where_they_are_asked_for(authorities: bool) -> None:
-    """Nothing is listed that is off: no method without the address, and not the PKI without authorities."""
-    alias = "https://as.example:8444"
-    off = capabilities.metadata(ENABLED, replace(POLICY, client_authorities=authorities))
-    assert off["token_endpoint_auth_methods_supported"] == ["private_key_jwt"]
-    assert not {"mtls_endpoint_aliases", "tls_client_certificate_bound_access_tokens"} & set(off)
-    on = capabilities.metadata(ENABLED, replace(POLICY, client_authorities=authorities, mutual_tls_url=alias))
+    """What is off is not listed: no alias for a page, and not the method that needs authorities without any."""
+    policy = replace(POLICY, client_authorities=authorities, mutual_tls_url=ALIAS)
+    document = capabilities.metadata(ENABLED, policy)
     pki = ["tls_client_auth"] if authorities else []
-    assert on["token_endpoint_auth_methods_supported"] == ["private_key_jwt", *pki, "self_signed_tls_client_auth"]
-    assert on["tls_client_certificate_bound_access_tokens"] is True
-    aliases = on["mtls_endpoint_aliases"]
+    methods = ["private_key_jwt", *pki, "self_signed_tls_client_auth"]
+    assert document["token_endpoint_auth_methods_supported"] == methods
+    assert document["tls_client_certificate_bound_access_tokens"] is True
+    aliases = document["mtls_endpoint_aliases"]
     assert isinstance(aliases, dict)
-    assert aliases["token_endpoint"] == f"{alias}/token"
-    assert all(name in on and name.endswith("_endpoint") for name in aliases)
+    assert aliases["token_endpoint"] == f"{ALIAS}/token"
+    assert all(name in document and name.endswith("_endpoint") for name in aliases)
     assert "authorization_endpoint" not in aliases
 
 
