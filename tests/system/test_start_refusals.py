@@ -181,6 +181,21 @@ REFUSALS: dict[str, tuple[Spoil, str]] = {
         _configured("[mtls]\n", '[mtls]\nproxy_networks = ["10.0.0.7/32"]\n'),
         "mtls.client_cert_header or mtls.enabled is off",
     ),
+    "one address for both": (_configured("port = 8444", "port = 8443"), "mtls.url is the issuer"),
+    "a missing certificate of the second address": (
+        _configured("[mtls]\n", '[mtls]\ncertificate_file = "none.pem"\nprivate_key_file = "none.key"\n'),
+        "mtls.certificate_file",
+    ),
+    "a TLS key of the second address that others can read": (
+        lambda directory: (
+            _mode("certs/mcp-server.key", 0o644)(directory),
+            _configured(
+                "[mtls]\n",
+                '[mtls]\ncertificate_file = "certs/mcp-server.pem"\nprivate_key_file = "certs/mcp-server.key"\n',
+            )(directory),
+        )[1],
+        "mtls.private_key_file",
+    ),
     "no configuration": (_removed("fapi-as.toml"), "fapi-as.toml does not exist; fapi-as init writes one"),
 }
 
