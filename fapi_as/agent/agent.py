@@ -10,7 +10,14 @@ from fapi_as.agent.authorization import OPENID, Asked, by_client_credentials, by
 from fapi_as.agent.back_channel import BackChannel
 from fapi_as.agent.challenge import Challenge, askable
 from fapi_as.agent.discovery import ResourceMetadata, ServerMetadata, authorization_server, protected_resource
-from fapi_as.agent.errors import AuthorizationDenied, IssuerNotAllowed, Misconfigured, NonceLoop, ServerRefused
+from fapi_as.agent.errors import (
+    AuthorizationDenied,
+    IssuerNotAllowed,
+    MetadataRejected,
+    Misconfigured,
+    NonceLoop,
+    ServerRefused,
+)
 from fapi_as.agent.exchange import Nonces
 from fapi_as.agent.issuer_keys import IssuerKeys
 from fapi_as.agent.ports import Certificate, Clock, Entropy
@@ -112,6 +119,8 @@ class Agent:
             return
         metadata = yield from self._resource_metadata(need)
         identity = self._identity(metadata)
+        if metadata.dpop_required and not identity.proves_key:  # RFC 9728 §2: no token of ours would do
+            raise MetadataRejected("the resource takes only tokens that are bound to a key, and ours are not")
         if need.reason is Reason.UNAUTHORIZED and need.used is not None:
             same = need.used.issuer == identity.issuer
             if same and need.used.refresh_token is not None and (yield from self._refreshed(need.used)):

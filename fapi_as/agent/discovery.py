@@ -27,6 +27,7 @@ class ResourceMetadata:
 
     authorization_servers: tuple[str, ...]
     scopes_supported: tuple[str, ...]
+    dpop_required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ def protected_resource(resource: str, challenge: Challenge | None) -> Exchange[R
     return ResourceMetadata(
         authorization_servers=_strings(document, "authorization_servers"),
         scopes_supported=_strings(document, "scopes_supported"),
+        dpop_required=document.get("dpop_bound_access_tokens_required") is True,
     )
 
 

@@ -53,7 +53,8 @@ class McpProviderAuth(AgentAuth):
         store: where tokens outlive this object; the SDK's `TokenStorage` has no place for a key.
 
     Raises:
-        Misconfigured: the identities have different redirect URIs, of which the handlers cannot tell which it was.
+        Misconfigured: the identities have different redirect URIs, of which the handlers cannot tell which it was, or
+            want signed responses, which the handlers have no place for.
     """
 
     def __init__(
@@ -69,6 +70,8 @@ class McpProviderAuth(AgentAuth):
         redirect_uri = redirect_uris.pop()
         if redirect_uris or redirect_uri is None:
             raise Misconfigured("the handlers of an MCP client need one redirect_uri for all identities")
+        if any(identity.authorization_signed_response_alg is not None for identity in settings.identities):
+            raise Misconfigured("the handlers of an MCP client bring no signed response: use AgentAuth with authorize")
         authorize = _by_handlers(redirect_uri, redirect_handler, callback_handler)
         super().__init__(settings, back_channel=back_channel, authorize=authorize, store=store)
 

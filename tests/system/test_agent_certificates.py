@@ -179,6 +179,16 @@ async def test_a_server_that_binds_no_token_to_a_certificate_gets_no_request_for
     assert place.at(MUTUAL) == []
 
 
+async def test_a_resource_that_takes_only_tokens_with_a_key_gets_no_other(
+    place: MutualPlace, files: CertificateFiles
+) -> None:
+    place.peer.resource_document["dpop_bound_access_tokens_required"] = True
+    with pytest.raises(MetadataRejected, match="bound to a key"):
+        await calls(place, files.read())
+    assert place.at(MUTUAL) == []
+    assert await calls(place, files.read(), **BOTH) == [200]
+
+
 # --- a client that does not show it
 
 

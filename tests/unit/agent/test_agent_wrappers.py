@@ -102,6 +102,13 @@ async def test_handlers_that_cannot_tell_two_redirect_uris_apart_are_refused_at_
         await called(Peer(), lambda back, browser: in_the_place_of_the_provider(back, browser, identities=two))
 
 
+async def test_handlers_that_have_no_place_for_a_signed_response_are_refused_at_start() -> None:
+    known = (identity(authorization_signed_response_alg="ES256"),)
+
+    with pytest.raises(Misconfigured, match="no signed response"):
+        await called(Peer(), lambda back, browser: in_the_place_of_the_provider(back, browser, identities=known))
+
+
 async def test_a_client_of_httpx_gets_an_auth_of_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "httpx", httpx2)  # the library it was forked from, with the same names
     peer = Peer(server_nonce="a", resource_nonce="b")
