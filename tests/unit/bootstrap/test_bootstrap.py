@@ -335,3 +335,17 @@ async def test_a_chore_that_fails_is_told_and_tried_again(
     assert caplog.records[0].getMessage() == "chores wait for the store"
     assert not running.done()
     running.cancel()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
+def test_authorities_for_the_hosts_of_clients_that_are_none_stop_the_start(
+    settings: Settings, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "authorities.pem"
+    if content is not None:
+        path.write_bytes(content)
+    unusable = settings.model_copy(update={"fetch": settings.fetch.model_copy(update={"ca_file": path})})
+    for start in (lambda: bootstrap.inspect(unusable), lambda: bootstrap.prepare(unusable, STAMP)):
+        with pytest.raises(ConfigurationError, match=r"fetch\.ca_file"):
+            start()
+    assert not settings.database.path.exists()
