@@ -167,6 +167,7 @@ def develop(directory: Path) -> None:
         start_servers(processes, place)
         register(processes, place)
         print(f"authorization server  {place.issuer}")
+        print(f"with a certificate    {place.mutual_tls}")
         print(f"MCP server            {place.resource}")
         print(f"user                  {USERNAME}, password: {PASSWORD}")
         print(f"certificates, logs    {directory}")

@@ -32,6 +32,12 @@ class Place:
     resource: str
 
     @property
+    def mutual_tls(self) -> str:
+        """Where the authorization server asks for certificates: `init` chooses the next port."""
+        host, _, port = self.issuer.rpartition(":")
+        return f"{host}:{int(port) + 1}"
+
+    @property
     def certificates(self) -> Path:
         """The certificates, as `fapi-as init --dev` writes them."""
         return self.directory / "certs"
