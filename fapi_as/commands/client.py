@@ -15,6 +15,7 @@ from fapi_as.commands.refusals import refusals
 
 if TYPE_CHECKING:
     from fapi_as.adapters.store import StoredClient
+    from fapi_as.settings import Fetch
 
 
 @click.group()
@@ -37,6 +38,7 @@ def add(*, file: str, as_json: bool, config: Path) -> None:
         _refuse_a_subject(client_id, {user.subject for user in work.operators.users()})
         _refuse_unknown_grants(members)
         _refuse_a_jwks_uri_inside(members, work.settings.fetch.allowed_private_hosts)
+        _require_sector(client_id, members, work.settings.fetch)
         stored = work.operators.add_client(members, client_id, work.stamp)
     print_members(_shown(stored), as_json=as_json)
 
@@ -143,6 +145,30 @@ def _refuse_a_jwks_uri_inside(members: Mapping[str, Any], allowed_private_hosts:
         require_name(parse_outbound_url(uri), frozenset(allowed_private_hosts))
     except InvalidOutboundUrl as error:
         raise wrong(f"jwks_uri: {error}; fetch.allowed_private_hosts may name it") from None
+
+
+def _require_sector(client_id: str, members: Mapping[str, Any], settings: Fetch) -> None:
+    """Once, before the client is registered: a sector that changes its mind later gets no other names (ODCR-3)."""
+    import asyncio
+    from contextlib import closing
+
+    from fapi_as.adapters.fetch import HttpsFetch
+    from fapi_as.protocol.client_metadata import parse_client
+    from fapi_as.protocol.fetched_document import FetchFailed
+    from fapi_as.protocol.metadata_members import wrong
+    from fapi_as.protocol.sector_identifier import SECTOR_DOCUMENT_LIMIT, require_sector
+
+    registered = parse_client(members, client_id=client_id, version=0)
+    uri = registered.sector_identifier_uri
+    if uri is None:
+        return
+    fetch = HttpsFetch(ca_file=settings.ca_file, allowed_private_hosts=settings.allowed_private_hosts)
+    try:
+        with closing(fetch):
+            found = asyncio.run(fetch.get(uri, max_bytes=SECTOR_DOCUMENT_LIMIT))
+    except FetchFailed as error:
+        raise wrong(f"sector_identifier_uri: {error}") from None
+    require_sector(found.body, registered.redirect_uris)
 
 
 def _shown(stored: StoredClient) -> dict[str, object]:
