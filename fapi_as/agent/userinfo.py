@@ -18,6 +18,7 @@ _OK: Final = 200
 _WHAT: Final = "userinfo endpoint"
 _TYPES: Final = frozenset({"JWT"})
 _LENGTH_LIMIT: Final = 32_768
+_OF_AN_ID_TOKEN: Final = frozenset({"at_hash", "c_hash", "nonce"})
 
 
 def told(channel: BackChannel, tokens: TokenSet) -> Exchange[dict[str, Any]]:
@@ -55,6 +56,8 @@ def _signed(channel: BackChannel, answer: Answer, algorithm: str) -> Exchange[di
         claims = (yield from verified(channel, unverified)).claims
     except InvalidJws as error:
         raise TokenRejected(f"the answer of the {_WHAT} cannot be believed: {error.detail}") from None
+    if not _OF_AN_ID_TOKEN.isdisjoint(claims):  # the same issuer, audience, subject and signature
+        raise TokenRejected(f"the answer of the {_WHAT} is a token of another kind")
     client_id = channel.identity.client_id
     if claims.get("iss") != channel.server.issuer or claims.get("aud") not in (client_id, [client_id]):
         raise TokenRejected(f"the answer of the {_WHAT} is by another issuer, or for another client")

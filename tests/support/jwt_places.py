@@ -10,6 +10,7 @@ import httpx2
 from typing_extensions import override
 
 from fapi_as.agent.errors import AgentError
+from fapi_as.agent.steps import Answer, Need, Reason, Renew, Send
 from rs_kit.adapters.issuer_keys import StaticIssuerKeys
 from rs_kit.adapters.used_once_memory import MemoryUsedOnce
 from rs_kit.guard import Guard
@@ -19,7 +20,7 @@ from rs_kit.protocol.http import HttpRequest
 from rs_kit.protocol.jws import SigningKey
 from rs_kit.protocol.tool_policy import ToolPolicy
 from rs_kit.testing import RecordingObserver
-from tests.support.agent_peer import agent_of, run_call
+from tests.support.agent_peer import agent_of, identity, run_call, run_renewal
 from tests.support.browser import parse_page
 from tests.support.fakes import ISSUER
 from tests.support.fapi_client import error_of
@@ -180,6 +181,32 @@ async def _id_token_at_an_agent(_: House, __: Minted, token: str) -> Outcome:
     return _given_to_an_agent(id_token=token)
 
 
+def _told_to_an_agent(token: str | None) -> Outcome:
+    key = SigningKey.from_private_key(KEY.private, kid=KID)
+    peer = SigningPeer(key=key, published=[key], userinfo_signed=True, userinfo_lies={"sub": "sub-alice"})
+    peer.id_token_lies = {"sub": "sub-alice"}
+    if token is not None:
+        signed = Answer(status=200, headers=(("content-type", "application/jwt"),), body=token.encode())
+        peer.overrides["/userinfo"] = lambda _: signed
+    identities = (identity(userinfo_signed_response_alg="ES256"),)
+    agent = agent_of(identities=identities, scope=("openid",), resource=ISSUER)
+    run_renewal(agent, peer, Renew(need=Need(reason=Reason.UNAUTHORIZED, used=None)))
+    try:
+        told = agent.userinfo()
+        asked = next(told)
+        while isinstance(asked, Send):
+            asked = told.send(peer.answer(asked.request))
+    except AgentError as error:
+        return 0, type(error).__name__
+    except StopIteration:
+        return ACCEPTED
+    raise AssertionError("nobody is asked anything")
+
+
+async def _told_at_an_agent(_: House, __: Minted, token: str) -> Outcome:
+    return _told_to_an_agent(token)
+
+
 _ASSERTIONS: Final = ("client assertion", "client assertion without a type")
 _OBJECTS: Final = ("request object", "request object without a type")
 _NO_PROOF: Final = "invalid_dpop_proof"
@@ -200,6 +227,7 @@ PLACES: Final[dict[str, Place]] = {
     "proof, bank": Place(own=(), refusal=(401, _NO_PROOF), put=_proof_at_the_bank),
     "response, agent": Place(own=(), refusal=(0, "ResponseRejected"), put=_response_at_an_agent),
     "ID token, agent": Place(own=(), refusal=(0, "TokenRejected"), put=_id_token_at_an_agent),
+    "user information, agent": Place(own=("user information",), refusal=(0, "TokenRejected"), put=_told_at_an_agent),
 }
 
 
@@ -215,7 +243,7 @@ async def put_what_belongs(place: str, house: House, minted: Minted) -> list[Out
     if place == "proof, bank":
         proof = minted.client.proof("POST", RESOURCE, access_token=minted.for_bank.access_token)
         return [await _proof_at_the_bank(house, minted, proof)]
-    if place.endswith("agent"):
+    if place in {"response, agent", "ID token, agent"}:
         return [_given_to_an_agent()]
     return [await PLACES[place].put(house, minted, minted.jwts[kind]) for kind in PLACES[place].own]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import pytest
@@ -324,3 +325,14 @@ async def test_what_openid_connect_asks_for_may_be_asked_in_an_object_with_its_o
         400,
         "registration_not_supported",
     )
+
+
+async def test_of_twenty_pushes_of_one_object_at_once_one_is_kept(house: House, signer: SigningClient) -> None:
+    kept = len(house.store.handles_of(HandleKind.REQUEST_URI))
+    with signer.saying(claims={"jti": "j"}):
+        pushes = [signer.push_request(code_verifier="v" * 43, state="s") for _ in range(20)]
+    responses = await asyncio.gather(*(signer.send(push) for push in pushes))
+    assert sorted(response.status_code for response in responses) == [201] + [400] * 19
+    errors = {response.json()["error"] for response in responses if response.status_code == 400}
+    assert errors == {"invalid_request_object"}
+    assert len(house.store.handles_of(HandleKind.REQUEST_URI)) == kept + 1
