@@ -118,3 +118,46 @@ async def test_what_the_proxy_tells_in_another_form_is_400_and_not_no_certificat
         await refused(house, client.client_credentials, 400, "invalid_request")
         proxy.tells = None
         assert (await client.client_credentials()).access_token
+
+
+FORWARDED: Final = [
+    (b"forwarded", b'for=203.0.113.9;host="evil.example";proto=http'),
+    (b"x-forwarded-for", b"203.0.113.9"),
+    (b"x-forwarded-host", b"evil.example"),
+    (b"x-forwarded-proto", b"http"),
+    (b"x-real-ip", b"203.0.113.9"),
+    (b"x-ssl-client-verify", b"SUCCESS"),
+    (b"x-ssl-client-s-dn", BANK.encode()),
+]
+
+
+@pytest.mark.requirement("ATT-T-21", proves="holds")
+@by
+async def test_from_the_configured_address_one_header_counts_and_no_other(
+    house: CertifiedHouse, certificates: BankCertificates, by: str
+) -> None:
+    proxy = TerminatingProxy(house, certificates, by)
+    shown = house.authority.issue(BANK)
+    client = through(proxy, shown)
+    proxy.tells = [*told(shown), *FORWARDED]
+    async with proxy.serving():
+        assert (await client.client_credentials()).access_token
+    assert house.store.written[-1].stamp.source == "127.0.0.1"
+    claims = house.signer.signed[-1][1]
+    assert (claims["iss"], claims["cnf"]) == (house.context.policy.issuer, {"x5t#S256": shown.x5t})
+
+
+@pytest.mark.requirement("ATT-T-21", proves="refused")
+@by
+async def test_from_any_other_address_no_header_of_a_proxy_counts(
+    house: CertifiedHouse, certificates: BankCertificates, by: str
+) -> None:
+    proxy = TerminatingProxy(house, certificates, by)
+    shown = house.authority.issue(BANK)
+    client = through(proxy, shown)
+    proxy.tells = [*told(shown), *FORWARDED]
+    trust = ProxyTrust(networks=["203.0.113.0/24"], certificates=proxy.trust.certificates, secret=proxy.trust.secret)
+    async with proxy.serving(trust):
+        await refused(house, client.client_credentials, 401, "invalid_client")
+    refusals = [written for written in house.store.written if written.fact.error == "invalid_client"]
+    assert [written.stamp.source for written in refusals] == ["127.0.0.1"]
