@@ -118,3 +118,18 @@ def test_without_a_terminal_the_password_must_come_from_stdin(place: CommandLine
 def test_a_password_that_is_no_utf_8_is_refused(place: CommandLine) -> None:
     sentence = place.refused("user", "add", "alice", "--password-stdin", stdin=b"\xff\xfe is no text at all")
     assert sentence == "the password on stdin is no UTF-8 text"
+
+
+def test_a_name_and_an_address_are_kept_and_shown(place: CommandLine) -> None:
+    what = ("--name", "Alice Liddell", "--email", "alice@example.com")
+    added = place.json("user", "add", "alice", *what, "--password-stdin", stdin=PASSWORD)
+    assert (added["name"], added["email"]) == ("Alice Liddell", "alice@example.com")
+    plain = place.json("user", "add", "bob", "--password-stdin", stdin=PASSWORD)
+    assert (plain["name"], plain["email"]) == (None, None)
+    assert [row["name"] for row in place.json("user", "list")] == ["Alice Liddell", None]
+
+
+@pytest.mark.parametrize("what", [("--name", "Al\nice"), ("--email", "alice")])
+def test_a_name_or_an_address_that_is_none_is_refused(place: CommandLine, what: tuple[str, str]) -> None:
+    assert place.refused("user", "add", "alice", *what, "--password-stdin", stdin=PASSWORD)
+    assert place.json("user", "list") == []

@@ -10,11 +10,23 @@ from hypothesis import strategies as st
 
 from fapi_as.protocol.authorization_request import AuthorizationGrant, ValidatedAuthorizationRequest
 from fapi_as.protocol.handles import REQUEST_URI_PREFIX, digest_of
+from fapi_as.protocol.openid_request import OpenidRequest
 from rs_kit.protocol.strict_json import InvalidJson
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 TEXTS = st.lists(TEXT, max_size=4).map(tuple)
 NUMBER = st.integers(min_value=0, max_value=2**33)
+OPENID = st.none() | st.builds(
+    OpenidRequest,
+    scope=TEXTS,
+    prompt=TEXTS,
+    max_age=st.none() | NUMBER,
+    login_hint=st.none() | TEXT,
+    subject=st.none() | TEXT,
+    acr=st.none() | TEXTS,
+    id_token_claims=TEXTS,
+    userinfo_claims=TEXTS,
+)
 
 
 @given(
@@ -29,6 +41,7 @@ NUMBER = st.integers(min_value=0, max_value=2**33)
         state=st.none() | TEXT,
         nonce=st.none() | TEXT,
         dpop_jkt=st.none() | TEXT,
+        openid=OPENID,
     )
 )
 def test_a_pushed_request_is_read_back_as_it_was_kept(validated: ValidatedAuthorizationRequest) -> None:
@@ -52,6 +65,7 @@ def test_a_pushed_request_is_read_back_as_it_was_kept(validated: ValidatedAuthor
         redirect_uri=st.none() | TEXT,
         code_challenge=st.none() | TEXT,
         dpop_jkt=st.none() | TEXT,
+        openid=OPENID,
     )
 )
 def test_a_grant_is_read_back_as_it_was_kept(grant: AuthorizationGrant) -> None:

@@ -128,6 +128,22 @@ def test_attempts_of_the_first_schema_are_still_counted_after_the_upgrade(tmp_pa
         assert [tried(b"a", 3), tried(b"b", 3), tried(b"a", 4), tried(b"a", 4)] == [0, 1, 1, 0]
 
 
+def test_users_of_an_older_schema_have_no_name_and_no_address(tmp_path: Path) -> None:
+    path = tmp_path / "third.db"
+    config = Config()
+    config.set_main_option("script_location", "fapi_as.adapters.store:migrations")
+    with contextlib.closing(sqlite3.connect(path)):
+        pass
+    with writing_engine(path).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        connection.execute(sql("INSERT INTO user VALUES ('default', 'subject-1', 'alice', 'hash', 1, 1, 1, 1)"))
+    migrate(f"sqlite:///{path}")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        found = connection.execute(statements().user, ("default", "subject-1")).fetchall()
+    assert found == [("subject-1", "alice", 1, "hash", 1, None, None)]
+
+
 def test_a_statement_whose_parameters_drifted_does_not_compile() -> None:
     columns = table_of(tables.Epoch).c
     with pytest.raises(MisboundStatement):
