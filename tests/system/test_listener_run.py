@@ -105,8 +105,10 @@ async def test_an_address_that_is_taken_ends_the_start_and_what_was_opened_for_i
     ids=lambda members: next(iter(members)),
 )
 async def test_half_a_pair_is_never_served_in_clear(tmp_path: Path, members: dict[str, Any]) -> None:
+    at_once = asyncio.Event()
+    at_once.set()
     with pytest.raises(ValueError, match="belong together"):
-        await serve(build(str(tmp_path)), ListenerConfig(**members), asyncio.Event())
+        await serve(build(str(tmp_path)), ListenerConfig(**members), at_once)
     assert (tmp_path / "stopped").exists()
 
 
