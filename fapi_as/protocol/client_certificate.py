@@ -13,6 +13,7 @@ A certificate may have other names beside the one that is registered.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 import re
@@ -32,6 +33,16 @@ from fapi_as.protocol.distinguished_name import InvalidName
 from fapi_as.protocol.metadata_members import wrong
 from rs_kit.protocol import base64url
 
+# what cryptography says of octets that are no certificate, or of a part of one; some of it says more of cryptography
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 CERTIFICATE_LIMIT: Final = 16 * 1024  # octets: some thousand names would cost their time at every request (MTL-17)
 _SUBJECT_LIMIT: Final = 1024  # characters
 _SERIAL_LIMIT: Final = 160  # bits, RFC 5280 §4.1.2.2
@@ -98,7 +109,9 @@ def read(der: bytes) -> x509.Certificate:
             warnings.simplefilter("ignore")
             certificate = x509.load_der_x509_certificate(der)
             serial = certificate.serial_number
-    except ValueError:
+            with contextlib.suppress(*UNREADABLE):  # whoever needs them is told; here they are read once, in silence
+                certificate.extensions  # noqa: B018 - kept by the certificate
+    except UNREADABLE:
         raise UnreadableCertificate("the certificate is not readable") from None
     if not 0 < serial < 1 << _SERIAL_LIMIT:
         raise UnreadableCertificate("the certificate has no serial number that could be")
@@ -127,7 +140,7 @@ def subject_refusal(subject: CertificateSubject, der: bytes) -> str | None:
     try:
         certificate = read(der)
         is_named = _IS_NAMED[subject.kind](certificate, subject.value)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
+    except UNREADABLE:
         return "the names in the certificate are not readable"
     return None if is_named else f"the certificate is for another {subject.kind}"
 

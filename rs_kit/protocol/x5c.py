@@ -9,7 +9,7 @@ from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.x509 import load_der_x509_certificate
+from cryptography.x509 import InvalidVersion, load_der_x509_certificate
 
 from rs_kit.protocol import base64url
 from rs_kit.protocol.errors import InvalidJwk
@@ -41,7 +41,7 @@ def public_key_of(certificate: bytes) -> CertificatePublicKeyTypes:
     """
     try:
         return load_der_x509_certificate(certificate).public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, KeyError, InvalidVersion, UnsupportedAlgorithm):
         raise InvalidJwk("x5c: no certificate") from None
 
 

@@ -171,6 +171,11 @@ class Authority:
         """What a client sends so that a verifier gets from its certificate to the root, without the root."""
         return () if self.issuer is None else (self.certificate, *self.issuer.above)
 
+    @property
+    def shown(self) -> Shown:
+        """Its own certificate, as if somebody showed it."""
+        return Shown(certificate=self.certificate, key=self.key, above=self.above)
+
     def issue(self, subject: str | x509.Name = "CN=agent,O=Bank,C=GB", **changes: Any) -> Shown:
         """A client's certificate.
 

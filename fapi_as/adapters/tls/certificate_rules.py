@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
+from fapi_as.protocol.client_certificate import UNREADABLE
 from rs_kit.protocol import jwk
 from rs_kit.protocol.errors import InvalidJwk
 
@@ -82,7 +82,7 @@ def require_strong_signature(signed: x509.Certificate | x509.CertificateRevocati
     """
     try:
         used = signed.signature_hash_algorithm
-    except UnsupportedAlgorithm:
+    except UNREADABLE:
         raise Unfit("it is signed with an unknown algorithm") from None
     if signed.signature_algorithm_oid not in _SIGNATURES or not _is_strong(used):
         raise Unfit("it is signed with a weak algorithm")
@@ -101,7 +101,7 @@ def _is_strong(used: hashes.HashAlgorithm | None) -> bool:
 def _require_strong(certificate: x509.Certificate) -> None:
     try:
         key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise Unfit("a certificate has a key of an unknown kind") from None
     if isinstance(key, ec.EllipticCurvePublicKey):
         if key.curve.name not in _CURVES:
@@ -120,5 +120,5 @@ def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extensio
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise Unfit("a certificate has extensions that are not readable") from None

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fapi_as.adapters.tls.certificate_rules import Unfit, may_sign_lists, require_strong_signature
-from fapi_as.protocol.distinguished_name import InvalidName, Name, of_subject
+from fapi_as.protocol.client_certificate import UNREADABLE
+from fapi_as.protocol.distinguished_name import Name, of_subject
 
 _BEGIN: Final = b"-----BEGIN X509 CRL-----"
 _END: Final = b"-----END X509 CRL-----"
@@ -49,7 +49,7 @@ class RevocationLists:
         try:
             found = [x509.load_pem_x509_crl(block + b"\n") for block in blocks]
             return cls(lists=tuple(_List(revocations=each, issuer=of_subject(each.issuer)) for each in found))
-        except (ValueError, InvalidName, UnsupportedAlgorithm):
+        except UNREADABLE:
             raise ValueError("holds a revocation list that is not readable") from None
 
     def require_good(self, certificate: x509.Certificate, issuer: x509.Certificate, now: int) -> int | None:
@@ -71,7 +71,7 @@ class RevocationLists:
     def _covers(self, position: int, issuer: x509.Certificate) -> bool:
         try:
             named = self.lists[position].issuer == of_subject(issuer.subject)
-        except InvalidName:
+        except UNREADABLE:
             named = True  # nobody can tell
         return named or self._is_signed(position, issuer)
 
@@ -83,7 +83,7 @@ class RevocationLists:
             require_strong_signature(revocations)
             if any(extension.critical for extension in revocations.extensions):
                 return False  # a part of the list, or only what changed: not all that this authority revoked
-        except (Unfit, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        except UNREADABLE:  # Unfit is among them
             return False
         return may_sign_lists(issuer) and self._is_signed(position, issuer)
 
@@ -94,7 +94,7 @@ class RevocationLists:
         if known not in self._signed:
             try:
                 self._signed[known] = self.lists[position].revocations.is_signature_valid(key)  # type: ignore[arg-type] # another kind of key is a TypeError
-            except (TypeError, ValueError, UnsupportedAlgorithm):
+            except UNREADABLE:
                 self._signed[known] = False
         return self._signed[known]
 
@@ -102,5 +102,5 @@ class RevocationLists:
 def _is_revoked(revocations: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool:
     try:
         return revocations.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
-    except ValueError:
+    except UNREADABLE:
         return True  # an entry that is not readable may be this one

@@ -132,7 +132,7 @@ async def test_a_bare_client_id_is_no_client(house: House) -> None:
     assert await refused(house, client_assertion=..., client_assertion_type=...) == (
         401,
         "invalid_client",
-        "no assertion",
+        "no assertion and no certificate",
     )
 
 

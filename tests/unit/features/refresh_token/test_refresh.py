@@ -97,7 +97,7 @@ async def test_its_own_client_refreshes(house: House, tokens: Tokens) -> None:
 @pytest.mark.attack("REF-01")
 async def test_without_client_authentication_there_is_no_refresh(house: House, tokens: Tokens) -> None:
     with house.agent.lying(form={"client_assertion": ..., "client_assertion_type": ...}):
-        assert await refused(house, value_of(tokens)) == (401, "invalid_client", "no assertion")
+        assert await refused(house, value_of(tokens)) == (401, "invalid_client", "no assertion and no certificate")
 
 
 async def test_without_a_proof_there_is_no_refresh(house: House, tokens: Tokens) -> None:
