@@ -57,7 +57,7 @@ async def authenticate_client(
         assertion = _assertion(request, parameters)
         if assertion is None:
             return await _by_certificate(context, request, claimed)
-        presented = _presented(request, assertion, claimed)
+        presented = await _presented(context, request, assertion, claimed)
         claimed = presented.client_id
         return await _by_assertion(context, request, presented)
     except InvalidClient:
@@ -82,11 +82,15 @@ def _assertion(request: EndpointRequest, parameters: Parameters) -> str | None:
     return assertion
 
 
-def _presented(request: EndpointRequest, assertion: str, client_id: str | None) -> client_assertion.PresentedAssertion:
+async def _presented(
+    context: Context, request: EndpointRequest, assertion: str, client_id: str | None
+) -> client_assertion.PresentedAssertion:
     if request.peer_certificate is None:
         return client_assertion.present(assertion, client_id=client_id)
     presented = client_assertion.present(assertion, client_id=None)
-    if client_id not in {None, presented.client_id}:  # the certificate speaks for one client, the assertion for another
+    if client_id not in {None, presented.client_id}:
+        # somebody else's id is no credential (FAPI2-AS-23); only a certificate that proves it is a second one
+        await _by_certificate(context, request, client_id)
         raise InvalidRequest(
             "an assertion and the certificate of another client", "use one client authentication method"
         )

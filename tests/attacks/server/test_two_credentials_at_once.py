@@ -59,6 +59,24 @@ async def test_an_assertion_beside_another_credential_is_two_methods(
     await refused(house, ask, 400, "invalid_request")
 
 
+@pytest.mark.attack("CLA-17")
+@pytest.mark.parametrize("named", ["other", "nobody"])
+async def test_the_id_of_another_client_is_no_credential_whatever_certificate_comes_along(
+    house: CertifiedHouse, named: str
+) -> None:
+    house.certified("other", house.authority.issue("CN=other"))
+    signer = with_keys(house, "signer", self_signed(), PRIVATE_KEY_JWT)
+    honest = BACK_CHANNEL["/token"](signer)
+    assert (await signer.send(honest._replace(url=at_alias(honest.url)))).status_code == SUCCESS["/token"]
+
+    async def ask() -> Any:
+        with signer.lying(form={"client_id": named}):
+            message = BACK_CHANNEL["/token"](signer)
+        return await signer.send(message._replace(url=at_alias(message.url)))
+
+    await refused(house, ask, 401, "invalid_client")
+
+
 def at_alias(url: str) -> str:
     return url.replace("https://as.example/", "https://as.example:8444/")
 
