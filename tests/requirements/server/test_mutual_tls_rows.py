@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
 import httpx2
 import pytest
 
-from fapi_as.protocol.client import ClientKeySet, RegisteredClient
+from fapi_as.adapters.client_keys import PublishedKeys
+from fapi_as.ports import CertificateTrust
 from fapi_as.protocol.client_metadata import parse_client, to_metadata
+from fapi_as.protocol.fetched_document import FetchedDocument
 from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from tests.support.back_channel import BACK_CHANNEL, SUCCESS
 from tests.support.certificate_scene import let_in, not_let_in
-from tests.support.certificates import SERVER_AUTH, Authority, ec_key, self_signed
+from tests.support.certificates import SERVER_AUTH, Authority, Shown, ec_key, self_signed
 from tests.support.certified_client import (
     MUTUAL_TLS_URL,
     PKI,
     PRIVATE_KEY_JWT,
     SELF_SIGNED,
+    CertifiedClient,
     CertifiedHouse,
 )
 from tests.support.client_members import client_members
 from tests.support.client_members import refused as registration_refused
+from tests.support.fake_fetch import FakeFetch
 from tests.support.fakes import ISSUER
 from tests.support.fapi_client import Refused
 from tests.support.house import PASSWORD
@@ -107,19 +112,13 @@ async def test_another_authority_vouches_for_nobody(house: CertifiedHouse) -> No
 # --- MTLS-10: self-signed
 
 
-class PublishedCertificates:
-    """The ClientKeys port: what stands behind a jwks_uri, and how often it was looked for a name."""
+URL: Final = "https://own.example/jwks"
 
-    def __init__(self, *certificates: bytes) -> None:
-        self.certificates = certificates
-        self.newer: tuple[bytes, ...] = certificates
-        self.looked_for: list[str | None] = []
 
-    async def keys(self, client: RegisteredClient, kid: str | None) -> ClientKeySet:
-        self.looked_for.append(kid)
-        if kid is not None:
-            self.certificates = self.newer
-        return ClientKeySet(keys=client.keys, certificates=self.certificates)
+def published(*shown: Shown) -> FetchedDocument:
+    """What stands behind a jwks_uri; the key of each has the certificate as its x5c."""
+    keys = [each.jwk(kid=f"certificate-{number}") for number, each in enumerate(shown)]
+    return FetchedDocument(body=json.dumps({"keys": keys}).encode(), max_age=300)
 
 
 @pytest.mark.requirement("MTLS-10", proves="holds")
@@ -134,16 +133,24 @@ async def test_a_registered_certificate_needs_nobody_to_vouch_for_it(house: Cert
 
 @pytest.mark.requirement("MTLS-10", proves="holds")
 async def test_a_certificate_that_is_new_behind_the_jwks_uri_is_found_there(house: CertifiedHouse) -> None:
-    old, new = self_signed(), self_signed("CN=new")
-    published = PublishedCertificates(old.der)
-    object.__setattr__(house.context, "client_keys", published)
-    own = house.certified("own", old, method=SELF_SIGNED, jwks=..., jwks_uri="https://own.example/jwks")
+    old, new, stranger = self_signed(), self_signed("CN=new"), self_signed("CN=stranger")
+    fetch = FakeFetch(documents={URL: published(old)})
+    keys = PublishedKeys(fetch, monotonic=lambda: float(house.clock.now()))
+    object.__setattr__(house.context, "client_keys", keys)
+    own = house.certified("own", old, method=SELF_SIGNED, jwks=..., jwks_uri=URL)
     await let_in(own)
-    assert published.looked_for == [None]
-    published.newer = (new.der,)
+    fetch.documents[URL] = published(new)
     with own.showing(new):
         assert (await let_in(own))["cnf"] == {"x5t#S256": new.x5t}
-    assert published.looked_for == [None, None, new.x5t]
+    assert len(fetch.asked) == 2
+    for shown in (stranger, old):  # looked for once in a minute, as a kid is (FAPI2-JWKS-5)
+        with own.showing(shown):
+            await not_let_in(own, "certificate: the certificate is not registered")
+    assert len(fetch.asked) == 2
+    house.clock.advance(400)
+    del fetch.documents[URL]
+    with own.showing(new):
+        await not_let_in(own, "keys: status 404")
 
 
 @pytest.mark.requirement("MTLS-10", proves="refused")
@@ -269,3 +276,29 @@ async def test_an_error_of_a_refused_client_says_nothing_of_its_certificate(hous
         "error": "invalid_client",
         "error_description": "client authentication failed",
     }
+
+
+class CountingTrust:
+    """The CertificateTrust port, and how often it was asked."""
+
+    def __init__(self, trust: CertificateTrust) -> None:
+        self.trust = trust
+        self.asked = 0
+
+    def refusal(self, leaf: bytes, chain: tuple[bytes, ...], now: int) -> str | None:
+        self.asked += 1
+        return self.trust.refusal(leaf, chain, now)
+
+
+@pytest.mark.parametrize("client_id", ["pki", "own", "agent", "no such client"])
+async def test_a_chain_is_verified_whoever_it_is_for(house: CertifiedHouse, client_id: str) -> None:
+    """CA-3: what costs most is done for every certificate that is refused, so time does not tell clients apart."""
+    house.certified("pki", house.authority.issue(BANK))
+    house.certified("own", self_signed(), method=SELF_SIGNED)
+    trust = CountingTrust(house.context.certificate_trust)
+    object.__setattr__(house.context, "certificate_trust", trust)
+    asking = CertifiedClient(
+        house.http, shown=self_signed("CN=x"), issuer=ISSUER, client_id=client_id, client_key=house.agent.client_key
+    )
+    assert (await asking.send(asking.credentials_request())).status_code == 401
+    assert trust.asked == 1
