@@ -8,6 +8,7 @@ rotation every five seconds by command, and a hundred calls per second, every fi
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from collections import Counter
@@ -96,11 +97,13 @@ class Resource:
             return error.error
         return "admitted"
 
-    async def load(self, seconds: float) -> None:
+    async def load(self, until: asyncio.Task[None]) -> None:
         """RATE calls per second; every fifth with a new token, the others with those of the last while."""
         started = time.monotonic()
         await self.fresh()
-        for number in range(round(RATE * seconds)):
+        for number in itertools.count():
+            if until.done():
+                return
             await asyncio.sleep(max(0.0, started + number / RATE - time.monotonic()))
             token = await self.fresh() if number % 5 == 0 else self.tokens[number % len(self.tokens)]
             self.told[await self.call(token)] += 1
@@ -118,11 +121,14 @@ async def test_no_token_is_refused_while_keys_rotate(served: AuthorizationServer
 
         started = time.monotonic()
         rotation = asyncio.create_task(rotating())
-        await resource.load(ROTATIONS * EVERY + 1)
+        await resource.load(rotation)
         await rotation
+        await resource.fresh()
         seconds = time.monotonic() - started
+    calls = resource.told.total()
     print(f"{ROTATIONS} rotations in {seconds:.0f} s: {dict(resource.told)}, {len(resource.kids)} keys signed")
-    assert resource.told == {"admitted": round(RATE * (ROTATIONS * EVERY + 1))}
+    assert resource.told == {"admitted": calls}
+    assert calls >= (0.95 if FULL else 0.5) * RATE * seconds  # a machine that does other things, too, may fall behind
     assert len(set(resource.kids)) == len(resource.kids) == ROTATIONS + 1  # each signed once, and none came back
 
 
