@@ -1,4 +1,4 @@
-"""`fapi-as serve` behind a proxy that tells certificates, as an operator sets it up; its tokens are good at the tools."""
+"""`fapi-as serve` behind a proxy that tells certificates, as an operator sets it up, and its tokens at the tools."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.certificates import self_signed
 from tests.support.processes import running
 
 SECRET: Final = "what-the-proxy-knows-and-nobody-else-does"
-SHOWN: Final = self_signed("CN=own")
+SHOWN: Final = self_signed("CN=own", now=SystemClock().now())
 CALL: Final = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_balance","arguments":{}}}'
 
 
