@@ -200,6 +200,24 @@ async def test_500_assertions_with_unknown_kids_at_once_cost_the_host_one_fetch(
     assert fetch.asked == [JWKS_URI]
 
 
+@pytest.mark.attack("CLA-13")
+async def test_kids_of_every_kind_cost_the_host_one_more_fetch_a_minute(house: House) -> None:
+    fetch = FakeFetch(documents={JWKS_URI: published(KEY.jwk(kid="key"), OTHER.jwk(kid="other"))})
+    await ready(house)
+    fetching(house, fetch)
+    uses(publishes(house), KEY, "key")
+    await house.agent.client_credentials()
+    odd = ["../../dev/null", "' OR 1=1--", "https://evil.example/", "%00", "K" * 256, "k" * 10_240, ["key"], 5, ..., ""]
+    for kid in odd:  # `...` sends none, and two keys could have signed
+        with house.agent.lying(assertion_header={"kid": kid}):
+            assert await refused_tokens(house, house.agent.credentials_request) == NOBODY
+    assert fetch.asked == [JWKS_URI, JWKS_URI]
+    house.clock.advance(60)
+    with house.agent.lying(assertion_header={"kid": "new"}):
+        assert await refused_tokens(house, house.agent.credentials_request) == NOBODY
+    assert fetch.asked == [JWKS_URI] * 3
+
+
 @pytest.mark.attack("SSR-10")
 async def test_a_storm_over_tls_opens_one_connection(house: House, host: DocumentHost, fetch: HttpsFetch) -> None:
     def slow(connection: socket.socket) -> None:
