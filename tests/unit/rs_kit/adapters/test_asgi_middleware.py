@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import ssl
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ import pytest
 from rs_kit.adapters import asgi
 from rs_kit.adapters.asgi import BODY_LIMIT, RsKit
 from rs_kit.ports import AuthorizedCall
+from rs_kit.protocol.confirmation import SenderConstraint
 from tests.support.guarded_bank import ISSUER, RESOURCE, Bank, as_body, tool_call
 from tests.support.peer_keys import b64
 
-CERTIFICATE = b"0 DER of a certificate"
+CERTIFICATE, OTHER = b"0 DER of a certificate", b"0 DER of another one"
 PRM = "/.well-known/oauth-protected-resource/mcp"
 
 
@@ -352,3 +354,22 @@ async def test_the_certificate_of_the_connection_reaches_the_guard(state: dict[s
     scope = scope_of(bank, bank.peer.headers(token), state=state)
     sent = await run(bank, app, scope, whole(as_body(tool_call())))
     assert sent[0]["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("state", "told", "status"),
+    [(None, CERTIFICATE, 200), (CERTIFICATE, CERTIFICATE, 200), (CERTIFICATE, OTHER, 401), (None, OTHER, 401)],
+    ids=["another server", "our listener", "two that differ", "another certificate"],
+)
+async def test_the_tls_extension_tells_the_certificate_and_contradicts_nobody(
+    state: bytes | None, told: bytes, status: int
+) -> None:
+    bank, app = Bank(sender_constraint=SenderConstraint.CERTIFICATE), Application()
+    token = bank.peer.token(cnf={"x5t#S256": b64(hashlib.sha256(CERTIFICATE).digest())})
+    extensions = {"tls": {"client_cert_chain": [ssl.DER_cert_to_PEM_cert(told)]}}
+    left = {} if state is None else {"peer_certificate": state}
+    scope = scope_of(bank, bank.peer.bearer(token), state=left, extensions=extensions)
+    sent = await run(bank, app, scope, whole(as_body(tool_call())))
+    assert sent[0]["status"] == status
+    assert len(bank.observer.refusals) == (status == 401)
+    assert len(app.scopes) == (status == 200)
