@@ -365,3 +365,11 @@ async def test_a_signed_response_is_what_an_error_page_is_not(house: House) -> N
     query = urlencode({"client_id": "reader", "request_uri": pushed.request_uri})
     response = await house.http.get(f"{ISSUER}/authorize?{query}")
     assert (response.status_code, "location" in response.headers) == (400, False)
+
+
+async def test_what_a_person_would_be_needed_for_is_told_in_a_signed_response_too(house: House) -> None:
+    client = reader(house, scope="openid")
+    with client.saying(claims={"scope": "openid", "resource": ..., "prompt": "none"}):
+        pushed = await client.push()
+    done = await client.opened(callback(await client.browser.open(client.authorization_url(pushed))))
+    assert (done.claims["error"], done.claims["state"]) == ("login_required", pushed.state)
