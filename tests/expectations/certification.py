@@ -23,6 +23,7 @@ from fapi_as import bootstrap
 from fapi_as.adapters.passwords import Argon2Passwords, PasswordCost
 from fapi_as.adapters.store import Operators
 from fapi_as.protocol.audit_events import Stamp
+from fapi_as.protocol.local_user import PersonalData
 from fapi_as.settings import Settings, load
 from rs_kit.adapters.asgi import RsKit
 from rs_kit.adapters.asgi_exchange import Application, Receive, Scope, Send
@@ -32,9 +33,11 @@ from rs_kit.adapters.used_once_memory import MemoryUsedOnce
 from rs_kit.guard import Guard
 from rs_kit.protocol.confirmation import SenderConstraint
 from rs_kit.protocol.tool_policy import ToolPolicy
-from tests.expectations.conforming_client import Certificate, ConformingClient, Tokens
+from tests.expectations.answers import Certificate, Tokens
+from tests.expectations.conforming_client import ConformingClient
 from tests.expectations.registrations import ClientAuthority, ClientCertificate, registration, scope_of
-from tests.expectations.table import VARIANTS, Variant, missing_for
+from tests.expectations.table import missing_for
+from tests.expectations.variants import VARIANTS, Variant
 from tests.support.browser import Browser
 from tests.support.command_line import CommandLine
 from tests.support.fakes import FrozenClock
@@ -72,9 +75,14 @@ class Certification:
         return PERSON
 
     @property
+    def authority(self) -> str:
+        """The file of the authority of this run."""
+        return str(self.directory / "certs" / "ca.pem")
+
+    @property
     def trust(self) -> ssl.SSLContext:
-        """Trusts the authority of this run and nobody else."""
-        return ssl.create_default_context(cafile=str(self.directory / "certs" / "ca.pem"))
+        """Trusts that authority and nobody else."""
+        return ssl.create_default_context(cafile=self.authority)
 
     def client(self, variant: Variant, number: int = 1) -> ConformingClient:
         """The suite's first or second client of a variant; its browser may have a session already."""
@@ -184,8 +192,9 @@ def register(
     operators, now = Operators.open(settings.database.url, "default"), stamp(int(time.time()))
     members = {"resource": resource, "resource_name": "Bank", "scopes": SCOPES, "refresh_tokens": True}
     operators.add_resource(members, now)
+    personal = PersonalData(name="Alice Doe", email="alice@example.com")
     passwords = Argon2Passwords(_CHEAP)
-    operators.add_user(PERSON[0], "subject-of-alice", passwords.hash(PERSON[1]), now)
+    operators.add_user(PERSON[0], "subject-of-alice", passwords.hash(PERSON[1]), now, personal)
     passwords.close()
     certificates: dict[str, ClientCertificate] = {}
     for variant, number in product(variants, (1, 2)):

@@ -5,9 +5,7 @@ Everything it says is right unless an argument says otherwise; `...` leaves a me
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,70 +14,15 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 
-from tests.expectations.table import Variant
+from tests.expectations.answers import Authorized, Certificate, Pushed, Tokens
+from tests.expectations.compact_jws import Claims, decoded, origin_of, pairs, verify, without
+from tests.expectations.variants import Variant
 from tests.support.browser import Browser, Callback, Page
 from tests.support.fapi_client import error_of
-from tests.support.peer_keys import PeerKey, b64, unb64
+from tests.support.peer_keys import PeerKey, b64
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FORM: Final = ("content-type", "application/x-www-form-urlencoded")
-Claims = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """What the client shows in a handshake."""
-
-    der: bytes
-    http: httpx2.AsyncClient
-
-    @property
-    def thumbprint(self) -> str:
-        return b64(hashlib.sha256(self.der).digest())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pushed:
-    """A pushed request, and what its client remembers of it."""
-
-    request_uri: str
-    expires_in: Any
-    code_verifier: str
-    parameters: Mapping[str, Any]
-    response: httpx2.Response
-
-    @property
-    def redirect_uri(self) -> str:
-        return str(self.parameters["redirect_uri"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Authorized:
-    """What the redirect brought: the parameters, out of the signed response where there is one."""
-
-    location: str
-    parameters: Mapping[str, Any]
-
-    @property
-    def code(self) -> str:
-        return str(self.parameters["code"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tokens:
-    """A good answer of the token endpoint."""
-
-    answer: Mapping[str, Any]
-    key: PeerKey | None
-    response: httpx2.Response
-
-    @property
-    def access_token(self) -> str:
-        return str(self.answer["access_token"])
-
-    @property
-    def refresh_token(self) -> str:
-        return str(self.answer["refresh_token"])
 
 
 @dataclass(kw_only=True)
@@ -418,9 +361,10 @@ class ConformingClient:
         shows_certificate: bool | None = None,
         dpop_header: str = "DPoP",
         method: str = "GET",
+        url: str | None = None,
     ) -> httpx2.Response:
         """A request to the resource, with one retry for a nonce where the proof is an honest one."""
-        url = self.resource + query
+        url = (url or self.resource) + query
         bound = self.variant.sender == "dpop"
         for _ in range(2):
             lines = list(headers or [("accept", "application/json")])
@@ -436,42 +380,3 @@ class ConformingClient:
             if proof is not None or error_of(response) != "use_dpop_nonce":
                 break
         return response
-
-
-def verify(token: str, jwk: Mapping[str, Any]) -> None:
-    """Check a signature with bare `cryptography`; raises when it is not of this key."""
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa  # noqa: PLC0415 - used here only
-    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature  # noqa: PLC0415
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-
-    message, _, signature = token.rpartition(".")
-    octets, signed = unb64(signature), message.encode()
-    if jwk["kty"] == "EC":
-        x, y = (int.from_bytes(unb64(jwk[name]), "big") for name in "xy")
-        der = encode_dss_signature(int.from_bytes(octets[:32], "big"), int.from_bytes(octets[32:], "big"))
-        ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key().verify(der, signed, ec.ECDSA(SHA256()))
-    elif jwk["kty"] == "RSA":
-        n, e = (int.from_bytes(unb64(jwk[name]), "big") for name in "ne")
-        pss = padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=32)
-        rsa.RSAPublicNumbers(e, n).public_key().verify(octets, signed, pss, SHA256())
-    else:
-        ed25519.Ed25519PublicKey.from_public_bytes(unb64(jwk["x"])).verify(octets, signed)
-
-
-def decoded(token: str) -> tuple[Claims, Claims]:
-    """Header and claims, unverified."""
-    header, claims = (json.loads(base64.urlsafe_b64decode(part + "===")) for part in token.split(".")[:2])
-    return header, claims
-
-
-def without(members: Claims) -> Claims:
-    return {name: value for name, value in members.items() if value is not ...}
-
-
-def pairs(form: Claims) -> list[tuple[str, str]]:
-    return [(name, str(value)) for name, value in form.items() if value is not ...]
-
-
-def origin_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"

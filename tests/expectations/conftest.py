@@ -10,7 +10,8 @@ import pytest_asyncio
 from tests.expectations import coverage_table
 from tests.expectations.certification import Certification, certification
 from tests.expectations.conforming_client import ConformingClient
-from tests.expectations.table import EXPECTATIONS, VARIANTS, Variant, runnable
+from tests.expectations.table import EXPECTATIONS, runnable
+from tests.expectations.variants import VARIANTS, Variant
 from tests.expectations.waiting import Waiting, waiting
 
 

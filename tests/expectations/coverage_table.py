@@ -15,12 +15,11 @@ from tests.expectations.table import (
     EXPECTATIONS,
     NOT_YET,
     ROWS_NOT_YET,
-    VARIANTS,
     Expectation,
-    Variant,
     missing_for,
     runnable,
 )
+from tests.expectations.variants import VARIANTS, Variant
 
 HERE: Final = Path(__file__).parent
 PASSED, FAILED, NOT_RUN, NOT_APPLICABLE, WAITS = "+", "F", "!", ".", "w"

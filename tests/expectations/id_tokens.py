@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
-from tests.expectations.conforming_client import ConformingClient, Tokens
+from tests.expectations.answers import Tokens
+from tests.expectations.conforming_client import ConformingClient
 from tests.support.peer_keys import b64
 
 KNOWN: Final = {
@@ -14,8 +15,8 @@ KNOWN: Final = {
 }
 
 
-def id_token_of(client: ConformingClient, tokens: Tokens, *, nonce: str | None) -> dict[str, Any]:
-    """The claims of the ID token, with every check that the suite makes."""
+def id_token_of(client: ConformingClient, tokens: Tokens, *, nonce: Any) -> dict[str, Any]:
+    """The claims of the ID token, with every check that the suite makes; `...` looks at no nonce."""
     header, claims = client.verified(tokens.answer["id_token"])
     assert header["alg"] in {"PS256", "ES256", "EdDSA", "Ed25519"}, header
     assert claims["iss"] == client.issuer
@@ -23,7 +24,7 @@ def id_token_of(client: ConformingClient, tokens: Tokens, *, nonce: str | None) 
     assert client.client_id in audience
     assert claims["exp"] > client.now() - 10
     assert client.now() - 300 <= claims["iat"] <= client.now() + 10
-    assert claims.get("nonce") == nonce
+    assert nonce in (..., claims.get("nonce"))
     assert claims["sub"]
     assert claims.get("acr", "-") != ""
     assert set(claims) <= KNOWN, set(claims) - KNOWN

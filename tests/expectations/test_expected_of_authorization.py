@@ -8,9 +8,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.expectations.answers import Pushed
 from tests.expectations.certification import Certification
 from tests.expectations.checks import refused
-from tests.expectations.conforming_client import ConformingClient, Pushed
+from tests.expectations.conforming_client import ConformingClient
 from tests.support.browser import Page
 
 AT_PAR: Final = ("invalid_request", "invalid_request_object")

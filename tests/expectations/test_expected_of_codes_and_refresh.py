@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import pytest
 
+from tests.expectations.answers import Authorized, Pushed, Tokens
 from tests.expectations.certification import Certification
 from tests.expectations.checks import refused, refused_or_dropped
-from tests.expectations.conforming_client import Authorized, ConformingClient, Pushed, Tokens
+from tests.expectations.conforming_client import ConformingClient
 from tests.expectations.id_tokens import id_token_of
 from tests.support.peer_keys import PeerKey
 
@@ -23,7 +24,8 @@ async def authorized_by(suite: Certification, client: ConformingClient) -> tuple
 
 
 async def obtained(suite: Certification, client: ConformingClient) -> Tokens:
-    return await client.obtain(person=suite.person)
+    """Tokens with a refresh token that is good still: it is not rotated, so one serves many tests."""
+    return await suite.tokens(client)
 
 
 @pytest.mark.expectation("ensure-holder-of-key-required")

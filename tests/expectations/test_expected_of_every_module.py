@@ -13,7 +13,7 @@ from tests.expectations.certification import CALLBACK, Certification
 from tests.expectations.checks import is_secret_enough, refused
 from tests.expectations.conforming_client import ConformingClient
 from tests.expectations.id_tokens import id_token_of
-from tests.expectations.table import Variant
+from tests.expectations.variants import Variant
 from tests.support.fapi_client import error_of
 from tests.support.peer_keys import PeerKey, unb64
 
@@ -143,7 +143,7 @@ async def test_the_token_response_is_complete(
 
 @pytest.mark.expectation("no-id-token")
 async def test_plain_oauth_brings_no_id_token(suite: Certification, client: ConformingClient) -> None:
-    assert "id_token" not in (await client.obtain(person=suite.person)).answer
+    assert "id_token" not in (await suite.tokens(client)).answer
 
 
 @pytest.mark.expectation("id-token")
@@ -173,7 +173,7 @@ async def test_the_resource_answers_with_a_date(suite: Certification, client: Co
         ("x-fapi-interaction-id", interaction),
         ("accept", "application/json"),
     ]
-    response = await client.call(await client.obtain(person=suite.person), headers=headers)
+    response = await client.call(await suite.tokens(client), headers=headers)
     assert response.status_code == 200, response.text
     assert abs(parsedate_to_datetime(response.headers["date"]).timestamp() - time()) < 300
     assert response.headers.get("x-fapi-interaction-id", interaction) == interaction
@@ -204,7 +204,8 @@ async def test_proofs_with_ps256_and_with_the_first_listed_algorithm_work(
     listed = suite.metadata["dpop_signing_alg_values_supported"]
     assert set(listed) & ALLOWED
     for algorithm in ("PS256", listed[0]):
-        tokens = await client.obtain(person=suite.person, key=PeerKey.of(algorithm))
+        key = PeerKey.of(algorithm)
+        tokens = client.tokens(await client.refresh(await suite.tokens(client), key=key), key=key)
         assert (await client.call(tokens)).status_code == 200
 
 
@@ -231,7 +232,8 @@ async def test_the_server_asks_for_a_nonce_with_400_and_one_header(client: Confo
 async def test_the_resource_asks_for_a_nonce_with_401_and_a_challenge(
     suite: Certification, client: ConformingClient
 ) -> None:
-    tokens = await client.obtain(person=suite.person, key=PeerKey.es256())
+    key = PeerKey.es256()
+    tokens = client.tokens(await client.refresh(await suite.tokens(client), key=key), key=key)
 
     def proof(url: str) -> list[str]:
         return [client.proof("GET", url, access_token=tokens.access_token, key=tokens.key)]
@@ -305,5 +307,5 @@ async def test_a_private_key_jwt_client_pushes_without_a_certificate(
 async def test_a_token_that_is_bound_to_a_dpop_key_needs_no_certificate_at_the_resource(
     suite: Certification, client: ConformingClient
 ) -> None:
-    tokens = await client.obtain(person=suite.person)
+    tokens = await suite.tokens(client)
     assert (await client.call(tokens, shows_certificate=False)).status_code == 200

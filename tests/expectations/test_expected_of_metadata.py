@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.expectations.certification import Certification
-from tests.expectations.table import Variant
+from tests.expectations.variants import Variant
 
 ALLOWED: Final = {"PS256", "ES256", "EdDSA", "Ed25519"}
 METHODS: Final = {
@@ -75,6 +75,7 @@ ENDPOINTS: Final = {
     "token_endpoint",
     "userinfo_endpoint",
 }
+_documents: Final[dict[str, Document]] = {}  # nothing changes it while the server runs
 
 
 def is_https(value: Any) -> bool:
@@ -83,8 +84,9 @@ def is_https(value: Any) -> bool:
 
 async def document_of(suite: Certification, variant: Variant) -> Document:
     name = "openid-configuration" if variant.is_openid else "oauth-authorization-server"
-    document: Document = (await suite.http.get(f"{suite.issuer}/.well-known/{name}")).json()
-    return document
+    if name not in _documents:
+        _documents[name] = (await suite.http.get(f"{suite.issuer}/.well-known/{name}")).json()
+    return _documents[name]
 
 
 @pytest.mark.expectation("discovery-end-point-verification")

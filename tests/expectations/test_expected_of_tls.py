@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from functools import cache
 
 import pytest
 
 from tests.expectations.certification import Certification, port_of
-from tests.expectations.table import Variant
+from tests.expectations.variants import Variant
 
 ALLOWED = {"ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"} | {
     "ECDHE-RSA-AES256-GCM-SHA384",
@@ -31,7 +32,13 @@ def places(suite: Certification, variant: Variant) -> list[int]:
     return [port_of(url) for url in urls]
 
 
-def negotiated(port: int, context: ssl.SSLContext) -> tuple[str | None, str]:
+@cache
+def negotiated(port: int, trust: str, newest: ssl.TLSVersion, suites: str | None = None) -> tuple[str | None, str]:
+    """What a handshake ends with; a place that several variants share is asked once."""
+    context = ssl.create_default_context(cafile=trust)
+    context.maximum_version = newest
+    if suites is not None:
+        context.set_ciphers(f"{suites}:@SECLEVEL=0")
     with (
         socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
         context.wrap_socket(connection, server_hostname="localhost") as line,
@@ -41,6 +48,17 @@ def negotiated(port: int, context: ssl.SSLContext) -> tuple[str | None, str]:
         return line.version(), cipher[0]
 
 
+@cache
+def refusal(port: int, trust: str, suites: str) -> str | None:
+    """How a handshake over TLS 1.2 with these suites is refused; None where it is not."""
+    try:
+        negotiated(port, trust, ssl.TLSVersion.TLSv1_2, suites)
+    except (ssl.SSLError, ConnectionResetError) as error:
+        return "RESET" if isinstance(error, ConnectionResetError) else str(error).upper().replace(" ", "_")
+    return None
+
+
+@cache
 def first_answer(port: int, sent: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(sent)
@@ -63,11 +81,9 @@ def old_hello(version: bytes) -> bytes:
 @pytest.mark.expectation("tls-versions")
 async def test_tls_1_2_and_1_3_are_spoken_and_1_3_is_preferred(suite: Certification, variant: Variant) -> None:
     for port in places(suite, variant):
-        version, _ = await asyncio.to_thread(negotiated, port, suite.trust)
+        version, _ = await asyncio.to_thread(negotiated, port, suite.authority, ssl.TLSVersion.TLSv1_3)
         assert version == "TLSv1.3"
-        older = suite.trust
-        older.maximum_version = ssl.TLSVersion.TLSv1_2
-        version, cipher = await asyncio.to_thread(negotiated, port, older)
+        version, cipher = await asyncio.to_thread(negotiated, port, suite.authority, ssl.TLSVersion.TLSv1_2)
         assert version == "TLSv1.2"
         assert cipher in ALLOWED
 
@@ -84,10 +100,6 @@ async def test_older_versions_are_refused_by_an_alert(suite: Certification, vari
 async def test_other_suites_are_refused_by_an_alert(suite: Certification, variant: Variant) -> None:
     for port in places(suite, variant):
         for suites in REFUSED:
-            context = suite.trust
-            context.maximum_version = ssl.TLSVersion.TLSv1_2
-            context.set_ciphers(f"{suites}:@SECLEVEL=0")
-            with pytest.raises((ssl.SSLError, ConnectionResetError)) as refusal:
-                await asyncio.to_thread(negotiated, port, context)
-            if isinstance(refusal.value, ssl.SSLError):
-                assert "HANDSHAKE_FAILURE" in str(refusal.value).upper().replace(" ", "_")
+            how = await asyncio.to_thread(refusal, port, suite.authority, suites)
+            assert how is not None, f"{suites} were accepted"
+            assert how == "RESET" or "HANDSHAKE_FAILURE" in how, how

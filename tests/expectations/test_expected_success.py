@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from tests.expectations.answers import Tokens
 from tests.expectations.certification import Certification
-from tests.expectations.conforming_client import ConformingClient, Tokens
+from tests.expectations.conforming_client import ConformingClient
 from tests.expectations.id_tokens import id_token_of
 from tests.support.browser import Page
 from tests.support.peer_keys import PeerKey
@@ -83,7 +85,7 @@ async def test_scopes_in_another_order_work(suite: Certification, client: Confor
 
 @pytest.mark.expectation("access-token-type-header-case-sensitivity")
 async def test_the_scheme_in_inverted_case_works(suite: Certification, client: ConformingClient) -> None:
-    tokens = await client.obtain(person=suite.person)
+    tokens = await suite.tokens(client)
     scheme = "dPOP" if client.variant.sender == "dpop" else "bEARER"
     assert (await client.call(tokens, scheme=scheme)).status_code == 200
 
@@ -174,8 +176,15 @@ async def test_dpop_jkt_and_a_proof_of_the_same_key_at_par_work(suite: Certifica
 @pytest.mark.expectation("test-claims-parameter-identity-claims")
 async def test_claims_that_are_asked_for_are_in_userinfo(suite: Certification, client: ConformingClient) -> None:
     standard = {"name", "given_name", "family_name", "email", "phone_number", "birthdate"}
-    known = standard & set(suite.metadata.get("claims_supported", []))
-    if not suite.metadata.get("claims_parameter_supported") or not known:
-        assert "claims_parameter_supported" not in suite.metadata or not known  # the suite skips the module then
-        return
-    raise AssertionError(f"this server has learnt {known}: ask for them here")
+    known = sorted(standard & set(suite.metadata["claims_supported"]))
+    assert suite.metadata["claims_parameter_supported"] is True  # else the suite skips the module
+    assert known
+    wanted = {"userinfo": dict.fromkeys(known[:-1]) | {known[-1]: {"essential": True}}}
+    claims = wanted if client.variant.is_signed else json.dumps(wanted)
+    # userinfo is the issuer's own resource: the token is for it, not for the MCP server
+    tokens = await client.obtain(person=suite.person, claims=claims, scope="openid", resource=suite.issuer)
+    response = await client.call(tokens, url=client.endpoint("userinfo_endpoint"))
+    assert response.status_code == 200, response.text
+    told = response.json()
+    assert told.keys() >= {"sub", *known}
+    assert told["sub"] == id_token_of(client, tokens, nonce=...)["sub"]

@@ -9,7 +9,8 @@ import pytest
 
 from tests.expectations.certification import Certification
 from tests.expectations.coverage_table import claimed, holes
-from tests.expectations.table import DEVIATIONS, EXPECTATIONS, NOT_YET, PREFIX, ROWS_NOT_YET, TRAPS, VARIANTS
+from tests.expectations.table import DEVIATIONS, EXPECTATIONS, NOT_YET, PREFIX, ROWS_NOT_YET, TRAPS
+from tests.expectations.variants import VARIANTS
 from tests.support.requirement_rows import ROOT
 
 DOCUMENT: Final = ROOT.parent / "shared" / "interop" / "openid-fapi2-expectations.md"
