@@ -102,7 +102,10 @@ async def test_authorization_details_that_a_grant_does_not_know_are_refused(hous
     [
         ({"client_assertion": ..., "client_assertion_type": ...}, "no assertion and no certificate"),
         ({"client_assertion": ...}, "no assertion and no certificate"),
-        ({"client_assertion": ..., "client_assertion_type": ..., "client_secret": "s"}, "no assertion and no certificate"),
+        (
+            {"client_assertion": ..., "client_assertion_type": ..., "client_secret": "s"},
+            "no assertion and no certificate",
+        ),
     ],
 )
 async def test_who_proves_nothing_is_no_client(house: House, form: dict[str, Any], detail: str) -> None:
