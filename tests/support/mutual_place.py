@@ -97,12 +97,13 @@ class MutualPlace(Place):
 
 
 @asynccontextmanager
-async def mutual_place() -> AsyncIterator[MutualPlace]:
-    """Its servers, on free ports."""
+async def mutual_place(version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> AsyncIterator[MutualPlace]:
+    """Its servers, on free ports; those that ask for certificates speak this TLS."""
     asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificates()[0].issue_cert("localhost").configure_cert(asking)
     client_authority().configure_trust(asking)
     asking.verify_mode = ssl.CERT_OPTIONAL
+    asking.maximum_version = version
     async with hostile_place(contexts={BANK: asking, MUTUAL: asking}, kind=MutualPlace) as place:
         yield place
 

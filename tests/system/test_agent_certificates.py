@@ -66,6 +66,20 @@ async def test_a_client_with_a_certificate_goes_to_the_aliases_and_sends_its_nam
     assert not {"/par", "/token"} & {one.path for one in place.at(SERVER)}
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_certificate_is_shown_in_both_versions_of_tls_and_renewed_in_both(
+    files: CertificateFiles, version: ssl.TLSVersion
+) -> None:
+    async with mutual_place(version) as place:
+        place.keeps_open = True
+        certificate = files.read()
+        async with place.caller(place.bound_to(certificate), certificate.context) as client:
+            assert (await client.post(place.resource)).status_code == 200
+            files.issue()
+            assert (await client.post(place.resource)).status_code == 200
+        assert place.bank_certificates()[-1] == certificate.thumbprint()
+
+
 @pytest.mark.requirement("FAPI2-CL-7", proves="refused")
 @pytest.mark.parametrize("member", ["token_endpoint", "pushed_authorization_request_endpoint"])
 async def test_an_alias_on_another_host_than_the_issuer_gets_nothing(
