@@ -1,17 +1,17 @@
 """The Fetch port: documents of others over HTTPS, from public addresses only, few at once and never for long.
 
-The thread that looks a name up cannot be stopped, so the threads are our own and few: what hangs holds one of them
-until the resolver gives up, and whoever waits is answered after five seconds all the same.
+The thread that looks a name up cannot be stopped, so the threads are our own, few, and none that the end of the process
+waits for: what hangs holds one of them until the resolver gives up, and who waits is answered after five seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 import threading
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -40,8 +40,9 @@ class HttpsFetch:
     def __init__(self, *, ca_file: Path | None = None, allowed_private_hosts: Iterable[str] = ()) -> None:
         self._allowed = frozenset(allowed_private_hosts)
         self._https = HttpsGet(ca_file, dial=self._dial)
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch")
-        self._room = threading.BoundedSemaphore(AT_ONCE + WAITING)
+        self._threads = asyncio.Semaphore(AT_ONCE)
+        self._asking = 0
+        self._closed = False
 
     async def get(self, url: str, *, max_bytes: int) -> FetchedDocument:
         """The JSON document at a URL that somebody else chose.
@@ -53,29 +54,57 @@ class HttpsFetch:
             require_name(parse_outbound_url(url), self._allowed)
         except InvalidOutboundUrl as error:
             raise FetchFailed(str(error)) from None
-        if not self._room.acquire(blocking=False):
-            raise FetchFailed("too much is being fetched")
-        try:
-            fetching = self._threads.submit(self._https.get, url, max_bytes=max_bytes)
-        except RuntimeError as error:  # no thread is to be had, or the process ends
-            self._room.release()
-            raise FetchFailed(f"nothing can be fetched now: {error}") from None
-        fetching.add_done_callback(self._release)
+        if self._closed or self._asking >= AT_ONCE + WAITING:
+            raise FetchFailed("too much is being fetched, or the process ends")
+        self._asking += 1
         try:
             async with asyncio.timeout(SECONDS):
-                answer = await asyncio.wrap_future(fetching)
+                await self._threads.acquire()
+                answer = await self._begun(url, max_bytes)
         except TimeoutError:
             raise FetchFailed("the answer takes too long") from None
         except bounded_fetch.FetchFailed as error:
             raise FetchFailed(str(error)) from None
+        finally:
+            self._asking -= 1
         return FetchedDocument(body=answer.body, max_age=_max_age(answer))
 
     def close(self) -> None:
         """Begin nothing more; what runs ends by itself within its time."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
 
-    def _release(self, _: Future[HttpsAnswer]) -> None:
-        self._room.release()
+    def _begun(self, url: str, max_bytes: int) -> asyncio.Future[HttpsAnswer]:
+        """A fetch in a thread; its place is free when the thread ends, whether or not somebody still waits.
+
+        Raises:
+            bounded_fetch.FetchFailed: there is no thread to be had.
+        """
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[HttpsAnswer] = loop.create_future()
+
+        def fetch() -> None:
+            try:
+                answer, error = self._https.get(url, max_bytes=max_bytes), None
+            except Exception as raised:  # noqa: BLE001 - whoever waits is told, whatever it is
+                answer, error = None, raised
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+                loop.call_soon_threadsafe(self._end, outcome, answer, error)
+
+        try:
+            threading.Thread(target=fetch, name="fetch", daemon=True).start()
+        except RuntimeError as error:
+            self._threads.release()
+            raise bounded_fetch.FetchFailed(str(error)) from None
+        return outcome
+
+    def _end(self, outcome: asyncio.Future[HttpsAnswer], answer: HttpsAnswer | None, error: Exception | None) -> None:
+        self._threads.release()
+        if outcome.done():  # given up
+            return
+        if answer is not None:
+            outcome.set_result(answer)
+        elif error is not None:
+            outcome.set_exception(error)
 
     def _dial(self, host: str, port: int, seconds: float) -> socket.socket:
         """A connection to an address that was judged, and not to what the name means a moment later.

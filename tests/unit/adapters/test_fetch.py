@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +22,7 @@ from fapi_as.adapters.fetch import HttpsFetch
 from fapi_as.protocol.fetched_document import FetchFailed
 from rs_kit.adapters import bounded_fetch
 from tests.support.document_host import DocumentHost, document, document_host
-from tests.support.processes import wait_until
+from tests.support.processes import ROOT, wait_until
 
 LIMIT = 64 * 1024
 
@@ -117,5 +120,28 @@ async def test_a_process_without_threads_fetches_nothing_and_recovers(
 async def test_a_process_that_ends_begins_nothing(host: DocumentHost) -> None:
     fetch = HttpsFetch(ca_file=host.ca_file, allowed_private_hosts=["localhost"])
     fetch.close()
-    with pytest.raises(FetchFailed, match="now"):
+    with pytest.raises(FetchFailed, match="ends"):
         await fetch.get(host.url("/good"), max_bytes=LIMIT)
+
+
+def test_a_process_ends_though_a_resolver_hangs(tmp_path: Path) -> None:
+    program = """
+import asyncio, socket, time
+from fapi_as.adapters import fetch
+from fapi_as.protocol.fetched_document import FetchFailed
+fetch.socket.getaddrinfo = lambda *_, **__: time.sleep(60)
+fetch.SECONDS = 0.2
+async def main():
+    https = fetch.HttpsFetch()
+    try:
+        await https.get("https://client.example/jwks", max_bytes=100)
+    except FetchFailed as error:
+        print(error)
+    https.close()
+asyncio.run(main())
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, timeout=20, check=True
+    )
+    assert done.stdout == b"the answer takes too long\n"
