@@ -55,7 +55,7 @@ def test_the_commands_are_those_of_the_manual() -> None:
         *(f"client {verb}" for verb in ("add", "list", "show", "disable", "enable", "remove")),
         *(f"user {verb}" for verb in ("add", "passwd", "list", "disable", "enable", "remove")),
         *(f"resource {verb}" for verb in ("add", "list", "show", "remove")),
-        *(f"keys {verb}" for verb in ("list", "rotate")),
+        *(f"keys {verb}" for verb in ("list", "rotate", "remove")),
         "audit tail",
         "explain",
         *(f"agent {verb}" for verb in ("login", "call", "token", "trace")),
