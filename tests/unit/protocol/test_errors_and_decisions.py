@@ -10,10 +10,20 @@ from fapi_as.protocol import errors
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.decisions import Issue, Refuse, UndeclaredLoss, meaning_of_loss, recorded_refusal
 from fapi_as.protocol.effects import HandleKind, Record, Revoke, Spend
-from fapi_as.protocol.errors import InvalidClient, InvalidGrant, ProtocolError, UseDpopNonce, status_of
+from fapi_as.protocol.errors import (
+    InvalidClient,
+    InvalidDpopProof,
+    InvalidGrant,
+    ProtocolError,
+    ResourceRefused,
+    UseDpopNonce,
+    status_of,
+)
+from rs_kit.protocol.errors import MissingToken
 
 WIRE = {
     "AccessDenied": ("access_denied", 400),
+    "ConsentRequired": ("consent_required", 400),
     "Forbidden": ("invalid_request", 403),
     "InvalidAuthorizationDetails": ("invalid_authorization_details", 400),
     "InvalidClient": ("invalid_client", 401),
@@ -24,17 +34,20 @@ WIRE = {
     "InvalidRequestUri": ("invalid_request_uri", 400),
     "InvalidScope": ("invalid_scope", 400),
     "InvalidTarget": ("invalid_target", 400),
+    "LoginRequired": ("login_required", 400),
     "MethodNotAllowed": ("invalid_request", 405),
     "MisdirectedRequest": ("invalid_request", 421),
     "NotFound": ("invalid_request", 404),
     "PayloadTooLarge": ("invalid_request", 413),
     "ProtocolError": ("invalid_request", 400),
+    "RegistrationNotSupported": ("registration_not_supported", 400),
     "RequestNotSupported": ("request_not_supported", 400),
     "RequestTimeout": ("invalid_request", 408),
     "RequestUriNotSupported": ("request_uri_not_supported", 400),
     "StorageUnavailable": ("temporarily_unavailable", 503),
     "TooManyRequests": ("invalid_request", 429),
     "UnauthorizedClient": ("unauthorized_client", 400),
+    "UnmetAuthenticationRequirements": ("unmet_authentication_requirements", 400),
     "UnsupportedContentEncoding": ("invalid_request", 415),
     "UnsupportedGrantType": ("unsupported_grant_type", 400),
     "UnsupportedResponseType": ("unsupported_response_type", 400),
@@ -57,7 +70,14 @@ def test_every_error_has_its_code_its_status_and_a_plain_sentence(name: str) -> 
 
 
 def test_the_table_of_this_test_knows_every_error() -> None:
-    assert set(errors.__all__) - {"status_of"} == set(WIRE)
+    assert set(errors.__all__) - {"status_of", "ResourceRefused"} == set(WIRE)
+
+
+def test_a_refusal_of_our_own_resource_speaks_with_the_code_and_the_status_that_it_carries() -> None:
+    refused = ResourceRefused(InvalidDpopProof("private"), status=401, headers=())
+    assert (refused.error, status_of(refused), refused.detail) == ("invalid_dpop_proof", 401, "private")
+    missing = ResourceRefused(MissingToken("private"), status=401, headers=(("WWW-Authenticate", "DPoP"),))
+    assert (missing.error, missing.description) == ("invalid_token", "the access token is not valid")
 
 
 def test_the_private_reason_is_not_the_public_sentence() -> None:

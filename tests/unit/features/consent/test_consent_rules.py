@@ -100,6 +100,7 @@ def test_the_page_shows_who_asks_for_what_in_words_and_where_the_answer_goes() -
                 ],
             },
         ],
+        "identity": [],
     }
 
 
