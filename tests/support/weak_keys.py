@@ -33,6 +33,10 @@ class WeakKey:
     alg: str
     signature: Callable[[bytes], bytes]
 
+    @property
+    def is_public(self) -> bool:
+        return "d" not in self.members
+
     def sign(self, header: dict[str, Any], claims: dict[str, Any]) -> str:
         message = f"{b64(as_json({**header, 'alg': self.alg}))}.{b64(as_json(claims))}".encode()
         return f"{message.decode()}.{b64(self.signature(message))}"
