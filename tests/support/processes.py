@@ -158,14 +158,15 @@ def supervised(
     certfile: str | None = None,
     keyfile: str | None = None,
     mutual_tls: bool = False,
+    mutual_tls_port: int = 0,
     graceful_seconds: float = 15.0,
 ) -> list[str]:
     """The command that serves one application under our supervisor, as `fapi-as serve` does.
 
-    With `mutual_tls` also on a second free port, where peers are asked for certificates.
+    With `mutual_tls` also on a second port, where peers are asked for certificates.
     """
     address = {"host": host, "port": port, "certfile": certfile, "keyfile": keyfile}
-    asking = [{**address, "port": 0, "client_certificates": True}] if mutual_tls else []
+    asking = [{**address, "port": mutual_tls_port, "client_certificates": True}] if mutual_tls else []
     members = {"application": application, "argument": argument, "graceful_seconds": graceful_seconds}
     code = (
         "import sys; from fapi_as.adapters.serving.plan import Address, ServePlan; "

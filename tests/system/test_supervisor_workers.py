@@ -208,6 +208,17 @@ def test_a_port_that_another_server_has_is_refused_though_both_could_share_it(se
     assert "cannot listen on 127.0.0.1 port" in second.errors
 
 
+def test_a_second_port_that_another_server_has_is_refused_before_a_worker_starts(
+    server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    command = supervised(BUILD, str(tmp_path / "other"), mutual_tls=True, mutual_tls_port=server.port)
+    other = start(command, tmp_path / "other")
+    assert other.wait() == 1
+    assert other.errors.startswith(f"cannot listen on 127.0.0.1 port {server.port}: ")
+    assert not (tmp_path / "other/started").exists()
+
+
 def test_a_wanted_port_is_kept_and_told(tmp_path: Path) -> None:
     port = free_port()
     with running(supervised(BUILD, str(tmp_path), port=port, host="localhost"), tmp_path) as server:
