@@ -90,6 +90,19 @@ SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = MappingProxyType(
             b"http://[2001:DB8::1]:8080/",
             b"HTTPS://../%7ec?q#f",
         ),
+        "outbound_url": (
+            # RFC 3986 §1.1.2, §3.2.2, and what parsers take for addresses
+            b"https://client.example/jwks.json?a=b",
+            b"https://8.8.8.8:8443/keys",
+            b"https://[2606:4700::1111]/",
+            b"https://2130706433/",
+            b"https://0x7f.1/",
+            b"https://user@client.example:443/%2e%2e/#x",
+        ),
+        "client_key_set": (
+            json.dumps({"keys": list(KEYS)}).encode(),
+            b'{"keys":[{"kty":"oct","k":"AAAA"},{"kty":"AKP","pub":"AAAA"}]}',
+        ),
         "redirect_uri": (
             b"https://client.example.com/cb?a=b",
             b"http://127.0.0.1:51004/oauth2redirect/example-provider",  # RFC 8252 §7.3

@@ -13,14 +13,16 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from fapi_as.kernel.browser import visitor
 from fapi_as.kernel.messages import EndpointRequest
 from fapi_as.protocol import parameters, redirect_uri, request_object
+from fapi_as.protocol.client_key_set import InvalidKeySet, parse_key_set
 from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.errors import InvalidRequest as InvalidForm
 from fapi_as.protocol.errors import InvalidRequestObject
+from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url
 from rs_kit.adapters.listener.reading import RequestReader
 from rs_kit.protocol import (
     base64url,
@@ -156,6 +158,31 @@ def request_uri(data: bytes) -> None:
         assert "/../" not in normal.split("/", 3)[3]
 
 
+def fetched_url(data: bytes) -> None:
+    url = data.decode("latin-1")
+    with suppress(InvalidOutboundUrl):
+        read = parse_outbound_url(url)
+        theirs_read = urlsplit(url)  # another parser finds the same place
+        assert theirs_read.scheme == "https"
+        assert (theirs_read.hostname, theirs_read.port or 443) == (read.host, read.port)
+        assert theirs_read.username is theirs_read.password is None
+        assert not theirs_read.fragment
+        assert read.target == (theirs_read.path or "/") + (f"?{theirs_read.query}" if "?" in url else "")
+        assert read.port == 443 or read.port > 1023
+        assert not read.host.endswith(".")
+        assert not read.host.rpartition(".")[2].isdecimal() or read.address is not None
+        assert read.address is None or read.address.is_global
+
+
+def published_keys(data: bytes) -> None:
+    with suppress(InvalidKeySet):
+        found = parse_key_set(data)
+        assert len(found.certificates) <= len(found.keys) <= jwk.SET_LIMIT
+        again = parse_key_set(json.dumps({"keys": [key.to_jwk() for key in found.keys]}).encode())
+        names = [[(key.kid, key.thumbprint) for key in read.keys] for read in (found, again)]
+        assert names[0] == names[1]
+
+
 def redirect(data: bytes) -> None:
     uri = data.decode("latin-1")
     for kind in ("web", "native"):
@@ -234,6 +261,8 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = MappingProxyType(
         "request_object": signed_request,
         "jwk": public_jwk,
         "htu": request_uri,
+        "outbound_url": fetched_url,
+        "client_key_set": published_keys,
         "redirect_uri": redirect,
         "cookie": cookie,
         "authorization": authorization,
