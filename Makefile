@@ -46,7 +46,7 @@ demo: $(READY) ## the main job once, end to end, over TLS: an agent's tool call,
 dev: $(READY) ## the same parts, left running, with their URLs and a demo user printed
 	@$(PY) docs/examples/demo.py --dev
 
-test: $(READY) ## everything that must pass; T=unit runs one folder of tests/, T=browser looks at the pages in Chromium
+test: $(READY) ## everything that must pass; T=unit runs one folder of tests/; T=expectations prints variants × expectations, T=browser looks in Chromium
 	@$(PY) -m pytest -q $(if $(T),tests/$(T))
 
 check: $(READY) ## ruff, mypy --strict and import-linter; no network

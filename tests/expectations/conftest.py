@@ -86,6 +86,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table of this run."""
-    for line in coverage_table.lines():
+    """Print the table where this folder was asked for, and elsewhere what is wrong with it."""
+    asked = any("expectations" in str(argument) for argument in terminalreporter.config.args)
+    for line in coverage_table.lines() if asked else coverage_table.complaints():
         terminalreporter.write_line(line)

@@ -99,14 +99,22 @@ def lines() -> Iterator[str]:
     yield "  * a declared deviation   t also in real time"
     for deviation in DEVIATIONS:
         yield f"    {deviation.row}: {deviation.reason}"
-    counts = [cell(row, variant) for row in EXPECTATIONS.values() for variant in VARIANTS]
-    yield "  " + ", ".join(
-        f"{counts.count(sign)} {word}"
-        for sign, word in ((PASSED, "passed"), (FAILED, "failed"), (NOT_RUN, "not run"), (WAITS, "wait"))
-    )
-    for missing in NOT_YET:
+    yield f"  {summary()}"
+    yield from complaints()
+
+
+def summary() -> str:
+    """How many cells there are of each sign."""
+    cells = [cell(row, variant) for row in EXPECTATIONS.values() for variant in VARIANTS]
+    words = {PASSED: "passed", FAILED: "failed", NOT_RUN: "not run", WAITS: "wait", NOT_APPLICABLE: "do not apply"}
+    return ", ".join(f"{cells.count(sign)} {word}" for sign, word in words.items())
+
+
+def complaints() -> Iterator[str]:
+    """What is not there yet, and the holes."""
+    for missing in NOT_YET if _seen else ():
         yield f"  not yet: {missing.capability}"
-    for name, reason in ROWS_NOT_YET.items():
+    for name, reason in ROWS_NOT_YET.items() if _seen else ():
         yield f"  not yet: {name}: {reason}"
-    for hole in holes():
+    for hole in holes() if _seen else ():
         yield f"  HOLE: {hole}"

@@ -209,6 +209,7 @@ _ROWS: Final = (
     Expectation("2.9", "ensure-holder-of-key-required", "no token without a proof or a certificate"),
     Expectation("2.9", "ensure-authorization-code-is-bound-to-client", "400 invalid_grant"),
     Expectation("2.9", "attempt-reuse-authorization-code-after-one-second", "400 invalid_grant, and the grant ends"),
+    Expectation("2.9", "ended-at-userinfo", "a token of a code that was used twice is refused there", openid),
     Expectation("2.9", "ensure-token-endpoint-fails-with-expired-auth-code", "62 s later: 400 invalid_grant"),
     Expectation("2.9", "refresh-token", "a refresh token is issued, and metadata lists the grant"),
     Expectation("2.9", "refresh-token-with-a-new-key", "works: it is bound to the client, not to a DPoP key"),

@@ -54,9 +54,21 @@ async def test_a_code_works_once_and_its_reuse_ends_what_it_brought(
     tokens = client.tokens(await client.redeem(authorized, pushed))
     suite.clock.advance(timedelta(seconds=1))
     refused(await client.redeem(authorized, pushed), "invalid_grant")
-    # deviation: a JWT that is out in the world works until it expires; nothing follows it
+    # deviation: a JWT that is out in the world works at the MCP server until it expires; nothing follows it there
     assert (await client.call(tokens)).status_code in (200, 401)
     refused(await client.refresh(tokens), "invalid_grant")
+
+
+@pytest.mark.expectation("ended-at-userinfo")
+async def test_the_reuse_of_a_code_ends_its_token_at_userinfo(suite: Certification, client: ConformingClient) -> None:
+    pushed = await client.push(scope="openid", resource=suite.issuer)
+    authorized = await client.authorize(pushed, person=suite.person)
+    tokens = client.tokens(await client.redeem(authorized, pushed))
+    userinfo = client.endpoint("userinfo_endpoint")
+    assert (await client.call(tokens, url=userinfo)).status_code == 200
+    suite.clock.advance(timedelta(seconds=1))
+    refused(await client.redeem(authorized, pushed), "invalid_grant")
+    assert (await client.call(tokens, url=userinfo)).status_code == 401
 
 
 @pytest.mark.expectation("ensure-token-endpoint-fails-with-expired-auth-code")
