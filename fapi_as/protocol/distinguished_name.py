@@ -157,14 +157,14 @@ def _unescaped(written: str) -> str:
             octets += escaped.encode("ascii")
             position += 2
             continue
-        octets += _hex(written[position + 1 : position + 3], 1)
+        octets += _hex(written[position + 1 : position + 3])
         position += 3
     return _decoded(bytes(octets), "utf-8")
 
 
 def _der_value(oid: str, written: str) -> Value:
     """The hex form: `#` and the DER of the value."""
-    der = _hex(written[1:], None)
+    der = _hex(written[1:])
     if len(der) < 2 or der[0] & _MULTI_BYTE_TAG == _MULTI_BYTE_TAG:  # noqa: PLR2004 - a tag and a length
         raise InvalidName("a value in hex is no DER")
     tag, length, start = der[0], der[1], 2
@@ -181,15 +181,13 @@ def _der_value(oid: str, written: str) -> Value:
     return (oid, tag, content) if charset is None else _text_value(oid, _decoded(content, charset))
 
 
-def _hex(digits: str, size: int | None) -> bytes:
-    if not digits or " " in digits or not digits.isascii():
-        raise InvalidName("a backslash or # must be followed by hex digits")
+def _hex(digits: str) -> bytes:
     try:
         octets = bytes.fromhex(digits)
     except ValueError:
-        raise InvalidName("a backslash or # must be followed by hex digits") from None
-    if size is not None and len(octets) != size:
-        raise InvalidName("a backslash must be followed by two hex digits or a special character")
+        octets = b""
+    if not octets or " " in digits:
+        raise InvalidName("a backslash or # must be followed by pairs of hex digits")
     return octets
 
 

@@ -144,7 +144,7 @@ class Authority:
 
     def __init__(
         self,
-        name: str = "CN=Test CA",
+        name: str | x509.Name = "CN=Test CA",
         *,
         issuer: Authority | None = None,
         now: int = EPOCH,

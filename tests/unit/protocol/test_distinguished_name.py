@@ -90,6 +90,14 @@ def test_of_a_type_that_nobody_knows_the_value_is_compared_exactly() -> None:
     assert parse("OID.2.5.4.3=Ab") == parse("cn=aB")
 
 
+@pytest.mark.parametrize(
+    "text", ["1.2.3.4=a\\00", "1.2.3.4=\\e2\\80\\8b", "CN=a\\00", "1.2.3.4=", "CN=\\a", "CN=\\a 0", "CN=#0c01 61"]
+)
+def test_what_nobody_sees_is_in_no_value_of_any_type(text: str) -> None:
+    with pytest.raises(InvalidName):
+        parse(text)
+
+
 def test_homographs_are_other_names() -> None:
     assert parse("CN=bank") != parse("CN=b\u0430nk")  # a Cyrillic letter
     bank = name([(COUNTRY, "gb", STRINGS.PrintableString)], [(CN, "BANK", STRINGS.UTF8String)])

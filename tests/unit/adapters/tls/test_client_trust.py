@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fapi_as.adapters.tls import client_trust
@@ -165,6 +165,26 @@ def test_what_is_kept_is_bounded_and_refusals_are_not_kept(
         assert judged(trust, root.issue()) is None
         assert judged(trust, self_signed()) is not None
     assert len(trust._accepted) == 2
+
+
+def test_a_trusted_authority_has_its_dates_too(tmp_path: Path) -> None:
+    """It is the operator's word that it is trusted, and its own until when."""
+    root = Authority("CN=Root", days=1)
+    trust, shown = trusting(tmp_path, root.certificate), root.issue(days=30)
+    assert judged(trust, shown) is None
+    assert judged(trust, shown, now=EPOCH + DAY + 1) == "the certificate is not trusted: certificate has expired"
+    early = trusting(tmp_path, Authority("CN=Root", key=root.key, begins=1).certificate)
+    assert "not yet valid" in (judged(early, shown) or "")
+
+
+@pytest.mark.parametrize("key", [ed448.Ed448PrivateKey.generate, lambda: dsa.generate_private_key(2048)])
+def test_a_key_of_another_kind_is_none(
+    tmp_path: Path, trust: ClientTrust, root: Authority, key: Callable[[], Key]
+) -> None:
+    assert judged(trust, root.issue(key=key())) == "a certificate has a key of an unknown kind"
+    (tmp_path / "odd.pem").write_bytes(pem(Authority("CN=Odd", issuer=root, key=key()).certificate))
+    with pytest.raises(UnusableFile, match="a key of an unknown kind"):
+        ClientTrust.open(tmp_path / "odd.pem")
 
 
 def test_an_end_of_an_authority_is_an_end_of_what_it_vouches_for(trust: ClientTrust, root: Authority) -> None:

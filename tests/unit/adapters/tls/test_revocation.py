@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from fapi_as.adapters.tls.client_trust import ClientTrust
 from fapi_as.adapters.tls.watched_file import UnusableFile
@@ -76,6 +79,25 @@ def test_a_list_that_is_not_good_lets_nobody_of_its_authority_in(place: Place, c
     place.publish(place.one.crl(**changes))
     assert place.judged(place.one.issue()) == BROKEN
     assert place.judged(place.other.issue()) is None
+
+
+@pytest.mark.parametrize("algorithm", ["2a8648ce3d040301", "2a8648ce3d04037f"], ids=["SHA-224", "unknown"])
+def test_a_list_over_a_weak_or_unknown_algorithm_is_not_good(place: Place, algorithm: str) -> None:
+    strong = bytes.fromhex("2a8648ce3d040302")
+    der = x509.load_pem_x509_crl(place.one.crl()).public_bytes(Encoding.DER)
+    text = base64.encodebytes(der.replace(strong, bytes.fromhex(algorithm)))
+    place.publish(b"-----BEGIN X509 CRL-----\n" + text + b"-----END X509 CRL-----\n")
+    assert place.judged(place.one.issue()) == BROKEN
+    assert place.judged(place.other.issue()) is None
+
+
+def test_an_authority_whose_name_nobody_can_compare_is_covered_by_every_list(place: Place) -> None:
+    odd = Authority(hidden("Odd\u200b"), issuer=place.root)
+    assert place.judged(odd.issue()) == BROKEN
+
+
+def hidden(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
 def test_a_list_ends_while_its_clients_are_known(place: Place) -> None:
