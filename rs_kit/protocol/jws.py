@@ -225,7 +225,7 @@ class SigningKey:
     def __init__(self, public: PublicJwk, sign_octets: Callable[[bytes], bytes]) -> None:
         self.public = public
         self._sign = sign_octets
-        self._headers: dict[str, bytes] = {}
+        self._headers: dict[tuple[str, str], bytes] = {}
 
     @classmethod
     def from_private_key(cls, private_key: PrivateKey, *, alg: str | None = None, kid: str | None = None) -> Self:
@@ -265,14 +265,17 @@ class SigningKey:
         message = header + b"." + base64url.encode(_encode_json(claims).encode()).encode("ascii")
         return f"{message.decode('ascii')}.{base64url.encode(self._sign(message))}"
 
-    def header_segment(self, typ: str) -> bytes:
-        """The encoded header of a type, kept for the next signature."""
-        segment = self._headers.get(typ)
+    def header_segment(self, typ: str, alg: str | None = None) -> bytes:
+        """The encoded header of a type, kept for the next signature; `alg` is another name of the key's algorithm."""
+        name = alg or self.alg
+        segment = self._headers.get((typ, name))
         if segment is None:
-            header = {"alg": self.alg, "typ": typ} | ({} if self.kid is None else {"kid": self.kid})
+            if canonical(name) != self.alg:
+                raise ValueError(f"the key signs with {self.alg}")
+            header = {"alg": name, "typ": typ} | ({} if self.kid is None else {"kid": self.kid})
             segment = encode_header(header)
             if len(self._headers) < _HEADERS_KEPT:
-                self._headers[typ] = segment
+                self._headers[typ, name] = segment
         return segment
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ from fapi_as.kernel.seam import Context, Feature
 from fapi_as.ports import CertificateTrust
 from fapi_as.protocol.errors import StorageUnavailable, TooManyRequests
 from fapi_as.protocol.policy import Policy
-from rs_kit.protocol import base64url, jws
+from rs_kit.protocol import base64url
 from rs_kit.protocol.algorithms import canonical
 from rs_kit.protocol.dpop import ProofKeys
 from rs_kit.protocol.jws import SigningKey
@@ -80,7 +80,7 @@ class FakeSigner:
             raise StorageUnavailable("no signature")
         self.signed.append((typ, claims))
         key = self.key if alg is None else self._keys()[canonical(alg)]
-        return jws.sign(key, claims, typ=typ)
+        return key.sign_segment(key.header_segment(typ, alg), claims)
 
     def public_jwks(self) -> dict[str, object]:
         return {"keys": [{**key.public_jwk(), "use": "sig", "alg": key.alg} for key in self._keys().values()]}

@@ -40,7 +40,11 @@ def verifies(token: str, jwks: object) -> bool:
     return True
 
 
-def kid(token: str) -> str:
+def header(token: str) -> dict[str, Any]:
     segment = token.split(".", maxsplit=1)[0]
-    header: dict[str, Any] = json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
-    return str(header["kid"])
+    members: dict[str, Any] = json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    return members
+
+
+def kid(token: str) -> str:
+    return str(header(token)["kid"])

@@ -14,6 +14,7 @@ from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS, canonical
 from rs_kit.protocol.errors import InvalidJwk
 
 DEFAULT_ALG: Final = "ES256"
+_TWO_NAMES: Final = frozenset({"Ed25519"})  # also called EdDSA (RFC 9864)
 _NEVER: Final = 2**63
 
 Unseal = Callable[[str, StoredSigningKey], jws.SigningKey]
@@ -48,7 +49,8 @@ class KeyringSigner:
         key = self._active.get(canonical(alg or DEFAULT_ALG))
         if key is None:
             raise NoSigningKey(f"tenant {self._tenant} has no signing key for {alg or DEFAULT_ALG}")
-        return jws.sign(key, claims, typ=typ)
+        # under the name that was asked for: a client that registered EdDSA looks for that one in the header
+        return key.sign_segment(key.header_segment(typ, alg), claims)
 
     def public_jwks(self) -> dict[str, object]:
         """The RFC 7517 set of next, active and retiring public keys (JOSE-30).
@@ -84,4 +86,6 @@ def _public_members(key: StoredSigningKey) -> dict[str, str]:
         raise UnusableSealingKey(f"signing key {key.kid} must not be published: {error.detail}") from None
     if members.get("kid") != key.kid:  # FAPI2-JWKS-3: the table keeps its own apart, so none is published twice
         raise UnusableSealingKey(f"signing key {key.kid} must not be published: its kid is another or missing")
+    if key.alg in _TWO_NAMES:
+        del members["alg"]  # optional in RFC 7517 §4.4, and peers compare it with the header's name letter by letter
     return members

@@ -111,7 +111,7 @@ def test_an_issuer_that_cannot_be_compared_stops_the_start(tmp_path: Path, issue
 async def test_what_would_be_true_when_left_out_is_said_to_be_false(house: House) -> None:
     document = (await house.http.get(OPENID)).json()
     assert document["request_uri_parameter_supported"] is False
-    assert document.get("claims_parameter_supported", False) is False
+    assert document["claims_parameter_supported"] is True
 
 
 @pytest.mark.requirement("OIDC-64", proves="refused")

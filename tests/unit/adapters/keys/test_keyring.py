@@ -30,7 +30,7 @@ from fapi_as.protocol.profile import (
 from rs_kit.protocol import jwk
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
 from tests.support.fakes import FrozenClock
-from tests.support.keyring_scene import TYPE, kid, opened, stamp, states, verifies
+from tests.support.keyring_scene import TYPE, header, kid, opened, stamp, states, verifies
 
 
 def test_the_first_key_is_made_once_and_signs_at_once(keyring: Keyring, clock: FrozenClock) -> None:
@@ -156,6 +156,8 @@ def test_a_key_is_chosen_by_either_name_of_its_algorithm(keyring: Keyring, clock
     keyring.ensure("default", stamp(clock), algorithms=["ES256", "Ed25519"])
     signer = keyring.signer("default")
     assert kid(signer.sign({}, typ=TYPE, alg="EdDSA")) == kid(signer.sign({}, typ=TYPE, alg="Ed25519"))
+    assert [header(signer.sign({}, typ=TYPE, alg=alg))["alg"] for alg in ("EdDSA", "Ed25519")] == ["EdDSA", "Ed25519"]
+    assert verifies(signer.sign({}, typ=TYPE, alg="EdDSA"), signer.public_jwks())
     assert kid(signer.sign({}, typ=TYPE, alg="ES256")) == kid(signer.sign({}, typ=TYPE))
     with pytest.raises(NoSigningKey, match="PS256"):
         signer.sign({}, typ=TYPE, alg="PS256")
