@@ -15,6 +15,7 @@ from fapi_as.commands.refusals import refusals
 
 if TYPE_CHECKING:
     from fapi_as.adapters.store import StoredClient
+    from fapi_as.protocol.policy import Policy
     from fapi_as.settings import Fetch
 
 
@@ -37,6 +38,7 @@ def add(*, file: str, as_json: bool, config: Path) -> None:
         client_id = _chosen_id(members)
         _refuse_a_subject(client_id, {user.subject for user in work.operators.users()})
         _refuse_unknown_grants(members)
+        _refuse_certificates_where_none_are_asked_for(members, work.settings.policy())
         _refuse_a_jwks_uri_inside(members, work.settings.fetch.allowed_private_hosts)
         _require_sector(client_id, members, work.settings.fetch)
         stored = work.operators.add_client(members, client_id, work.stamp)
@@ -130,6 +132,23 @@ def _refuse_unknown_grants(members: Mapping[str, Any]) -> None:
     if isinstance(asked, list) and any(isinstance(name, str) and name not in known for name in asked):
         sentence = f"grant_types: this server offers {', '.join(sorted(known))}"
         raise InvalidClientMetadata(sentence, sentence)
+
+
+def _refuse_certificates_where_none_are_asked_for(members: Mapping[str, Any], policy: Policy) -> None:
+    """A client that could never get in is told so now, and not at its first request."""
+    from fapi_as.kernel.capabilities import authentication_methods
+    from fapi_as.protocol.client_metadata import AUTHENTICATION_METHODS
+    from fapi_as.protocol.metadata_members import wrong
+
+    method, offered = members.get("token_endpoint_auth_method"), authentication_methods(policy)
+    if method in AUTHENTICATION_METHODS and method not in offered:
+        raise wrong(
+            f"token_endpoint_auth_method: this server offers {', '.join(offered)}; see mtls in its configuration"
+        )
+    if members.get("tls_client_certificate_bound_access_tokens") is True and policy.mutual_tls_url is None:
+        raise wrong(
+            "tls_client_certificate_bound_access_tokens: this server asks nobody for certificates; see mtls.enabled"
+        )
 
 
 def _refuse_a_jwks_uri_inside(members: Mapping[str, Any], allowed_private_hosts: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.support.certificates import Authority, pem
 from tests.support.command_line import CLIENT, PASSWORD, CommandLine
 
 
@@ -139,3 +140,24 @@ def test_a_client_may_not_be_called_like_the_subject_of_a_user(place: CommandLin
     subject = place.json("user", "add", "alice", "--password-stdin", stdin=PASSWORD)["subject"]
     sentence = place.refused("client", "add", "-", stdin=json.dumps({**CLIENT, "client_id": subject}))
     assert sentence == "stdin: client_id is the subject of a user, choose another"
+
+
+PKI = {"token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "agent.example", "jwks": ...}
+BOUND = {"tls_client_certificate_bound_access_tokens": True}
+
+
+@pytest.mark.parametrize("changes", [PKI, BOUND], ids=["authenticates", "is bound"])
+def test_a_client_of_certificates_is_refused_where_nobody_is_asked_for_them(
+    place: CommandLine, changes: dict[str, object]
+) -> None:
+    members = {name: value for name, value in {**CLIENT, **changes}.items() if value is not ...}
+    place.change("#enabled = true", "enabled = false")
+    assert "see mtls" in place.refused("client", "add", "-", stdin=json.dumps(members))
+    place.change("enabled = false", "enabled = true")
+    if changes is PKI:
+        told = place.refused("client", "add", "-", stdin=json.dumps(members))
+        assert "this server offers private_key_jwt, self_signed_tls_client_auth; see mtls" in told
+        (place.directory / "ca.pem").write_bytes(pem(Authority("CN=Clients").certificate))
+        place.change("# client_ca_file", "client_ca_file")
+        place.change("client-authorities.pem", "ca.pem")
+    assert place.json("client", "add", "-", stdin=json.dumps(members))["client_id"] == CLIENT["client_id"]
