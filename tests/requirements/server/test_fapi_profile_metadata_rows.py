@@ -11,6 +11,7 @@ import pytest
 from fapi_as.features.client_credentials import FEATURE as CLIENT_CREDENTIALS
 from fapi_as.features.discovery import FEATURE as DISCOVERY
 from fapi_as.kernel import capabilities
+from fapi_as.protocol.userinfo_resource import IDENTITY_SCOPES
 from fapi_as.settings import ConfigurationError, load
 from tests.support.fakes import ISSUER, context
 from tests.support.house import RESOURCE, SCOPES, House
@@ -155,12 +156,13 @@ async def test_what_must_be_pushed_is_refused_when_it_is_not(house: House) -> No
 @pytest.mark.requirement("FAPI2-DISC-10", proves="refused")
 async def test_nothing_is_listed_that_is_not_there_and_no_list_is_empty(house: House) -> None:
     published = await document(house)
-    assert published["scopes_supported"] == sorted(SCOPES)
+    assert published["scopes_supported"] == sorted({*SCOPES, *IDENTITY_SCOPES})
     assert not [name for name, value in published.items() if value == []]
-    assert not {"claims_supported", "acr_values_supported", "authorization_details_types_supported"} & set(published)
+    assert not {"claims_locales_supported", "authorization_details_types_supported"} & set(published)
+    assert not {"claims_supported", "acr_values_supported", "userinfo_endpoint"} & set(without_the_code_flow())
     assert without_the_code_flow()["grant_types_supported"] == ["client_credentials"]
     house.store.remove_resource(RESOURCE)
-    assert "scopes_supported" not in await document(house)
+    assert (await document(house))["scopes_supported"] == sorted(IDENTITY_SCOPES)
 
 
 # --- MD: where it lies and how it is read
