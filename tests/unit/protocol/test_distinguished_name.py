@@ -102,3 +102,18 @@ def test_homographs_are_other_names() -> None:
     assert parse("CN=bank") != parse("CN=b\u0430nk")  # a Cyrillic letter
     bank = name([(COUNTRY, "gb", STRINGS.PrintableString)], [(CN, "BANK", STRINGS.UTF8String)])
     assert parse("CN=Bank,C=GB") == of_subject(bank)
+
+
+def test_types_may_have_any_of_their_names() -> None:
+    """As OpenSSL, Java and the registers of banks write them."""
+    written = (
+        "jurisdictionC=GB,jurisdictionST=x,jurisdictionL=y,serialNumber=7,EMAILADDRESS=a@b.example,userId=u,DC=com"
+    )
+    dotted = (
+        "1.3.6.1.4.1.311.60.2.1.3=GB,1.3.6.1.4.1.311.60.2.1.2=x,1.3.6.1.4.1.311.60.2.1.1=y,2.5.4.5=7,"
+        "1.2.840.113549.1.9.1=a@b.example,0.9.2342.19200300.100.1.1=u,0.9.2342.19200300.100.1.25=com"
+    )
+    assert parse(written) == parse(dotted)
+    assert parse("organizationIdentifier=PSDGB-FCA-1,businessCategory=Private,ST=z") == parse(
+        "2.5.4.97=psdgb-fca-1,2.5.4.15=private,stateOrProvinceName=Z"
+    )
