@@ -25,6 +25,7 @@ _EXTENSION: Final = x509.ObjectIdentifier("1.3.6.1.4.1.99999.1")
 _SERIAL: Final = 0x41
 _VERSION: Final = bytes.fromhex("a003020102")  # the serial number follows
 _UTF8: Final = b"\x0c"
+_BITS: Final = b"\x03"
 _PRINTABLE: Final = b"\x13"  # a string of few characters
 _RSA_EXPONENT: Final = 65_537
 _MERSENNE: Final = (4_423, 9_941)  # 2**n - 1 is prime: a key of 14,364 bits without a search
@@ -84,6 +85,18 @@ def with_a_name_that_is_no_text() -> Strange:
     return _changed(lambda der: der.replace(_UTF8 + length + NAME.encode(), _PRINTABLE + length + b"\xff" * len(NAME)))
 
 
+def with_a_name_of_bits() -> Strange:
+    """A common name that is a string of bits, all of them used."""
+    length = bytes([len(NAME)])
+    bits = _BITS + length + b"\0" + NAME[1:].encode()
+    return _changed(lambda der: der.replace(_UTF8 + length + NAME.encode(), bits))
+
+
+def with_version(number: int) -> Strange:
+    """A version of X.509 that nobody wrote down."""
+    return _changed(lambda der: der.replace(_VERSION, _VERSION[:-1] + bytes([number])))
+
+
 def with_a_name_with_nul() -> Strange:
     """A common name that ends early for whoever reads it as C does."""
     return _changed(lambda der: der.replace(NAME.encode(), NAME.replace(".", "\0").encode()))
@@ -97,7 +110,9 @@ KINDS: Final[dict[str, Callable[[], Strange]]] = {
     "serial number zero": lambda: with_serial(b"\0"),
     "a negative serial number": lambda: with_serial(b"\x80"),
     "a name that is no text": with_a_name_that_is_no_text,
+    "a name of bits": with_a_name_of_bits,
     "a name with NUL": with_a_name_with_nul,
+    "X.509 version 5": lambda: with_version(4),
 }
 
 

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from rs_kit.adapters.listener.incoming import Incoming
 from rs_kit.adapters.listener.tls import RenewedTls
 from rs_kit.adapters.listener.tls_transport import TlsTransport
 
@@ -101,7 +102,7 @@ class Acceptor:
 
     async def _connect(self, peer: socket.socket) -> None:
         reader = asyncio.StreamReader(loop=self._loop)
-        protocol = asyncio.StreamReaderProtocol(reader, self._on_connection, loop=self._loop)
+        protocol = Incoming(reader, self._on_connection, loop=self._loop)
         with contextlib.suppress(OSError):
             if self._tls is None:
                 await self._loop.connect_accepted_socket(lambda: protocol, peer)

@@ -25,6 +25,7 @@ from hypercorn.typing import (
 )
 from hypercorn.utils import parse_socket_addr
 
+from rs_kit.adapters.listener.incoming import Incoming
 from rs_kit.adapters.listener.strict_http1 import Limits, Phase, StrictHttp1
 from rs_kit.adapters.listener.tls import PeerTls
 from rs_kit.adapters.listener.tls_transport import PEER_TLS
@@ -81,6 +82,7 @@ class Connection(TCPServer):
         self._unwritten: list[bytes] = []
         self._unwritten_bytes = 0
         self._discarded = 0
+        self._incoming = cast(Incoming, writer.transport.get_protocol())
 
     @property
     def is_open(self) -> bool:
@@ -111,6 +113,7 @@ class Connection(TCPServer):
                 self.shared.connections.add(self)
                 await self._serve()
         finally:
+            self._incoming.absorb = None
             self.shared.connections.discard(self)
             self.writer.transport.abort()
 
@@ -146,7 +149,7 @@ class Connection(TCPServer):
 
     @override
     async def _read_data(self) -> None:
-        while data := await self.reader.read(MAX_RECV):
+        while data := await self._read():
             if self.is_open:
                 if self.phase is Phase.IDLE:
                     self.enter(Phase.HEAD, self.shared.limits.head_seconds)
@@ -155,6 +158,14 @@ class Connection(TCPServer):
             self._discarded += len(data)
             if self.phase is Phase.CLOSED or self._discarded > _LINGER_BYTES:
                 return
+
+    async def _read(self) -> bytes:
+        """The next bytes for which there is something to do; empty at the end of the stream."""
+        self._incoming.absorb = self._http.absorb  # while we wait here, and not in the middle of anything
+        data = await self.reader.read(MAX_RECV)
+        self._incoming.absorb = None
+        self._incoming.was_read(len(data))
+        return data
 
     @override
     async def protocol_send(self, event: Event) -> None:

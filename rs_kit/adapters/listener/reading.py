@@ -17,10 +17,12 @@ Fields = list[tuple[bytes, bytes]]
 HEAD_LIMIT: Final = 16 * 1024  # bytes of request line and fields together
 REQUEST_LINE_LIMIT: Final = 8 * 1024
 FIELD_LIMIT: Final = 100
+ABSORBED_LIMIT: Final = 16 * 1024  # of a body of known length, until somebody is told of what is there
 CHUNK_LINE_LIMIT: Final = 256  # a chunk extension costs us and means nothing to us (RFC 9112 §7.1.1)
 
 TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 §5.6.2
 _PERMITTED: Final = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_WITHIN_A_LINE: Final = bytes(octet for octet in _PERMITTED if octet not in b"\r\n")
 _BROKEN_LINE: Final = re.compile(rb"(?<!\r)\n|\r[^\n]|\n[ \t]")  # bare LF, bare CR, obs-fold (RFC 9112 §2.2, §5.2)
 # only origin-form is served (RFC 9112 §3.2.1): whoever sends another form takes us for a proxy
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/[\x21-\x7e]*) HTTP/1\.1")
@@ -101,6 +103,21 @@ class RequestReader:
     def receive(self, data: bytes) -> None:
         """Take what the peer sent."""
         self._data += data
+
+    def absorb(self, data: bytes) -> bool:
+        """Take what only prolongs an incomplete line or body; False leaves it to `receive`, and `next` tells more."""
+        size = len(self._data) + len(data)
+        if self._at is _At.SIZED_BODY:
+            only_more, limit = size < self._left, ABSORBED_LIMIT
+        elif self._at is _At.HEAD:
+            within_a_line = self._data[-1:] not in {b"", b"\r", b"\n"}
+            only_more, limit = within_a_line and not data.translate(None, _WITHIN_A_LINE), HEAD_LIMIT
+        else:
+            return False
+        if not only_more or size > limit:
+            return False
+        self._data += data
+        return True
 
     def next_request(self) -> None:
         """Go on with the request behind the one that was answered."""

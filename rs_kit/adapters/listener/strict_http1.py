@@ -131,6 +131,10 @@ class StrictHttp1(H11Protocol):
             await self._close_stream()
             await self.can_read.set()
 
+    def absorb(self, data: bytes) -> bool:
+        """Take bytes that change nothing yet; whether they were taken."""
+        return self._wire.is_open and self._reader.absorb(data)
+
     async def refuse(self, status: int) -> None:
         """Answer what cannot be served, unless an answer has begun already, and serve nothing more."""
         self._body.clear()

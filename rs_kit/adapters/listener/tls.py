@@ -214,5 +214,5 @@ def _subject(certificate: bytes) -> str | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a serial number that is none would be told on stderr; the name is a name
             return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
-    except ValueError:
-        return None  # a name that is no text; whoever needs more has the certificate
+    except (ValueError, TypeError, KeyError, x509.InvalidVersion):
+        return None  # no name that could be told, whatever the bytes are; whoever needs more has the certificate

@@ -24,6 +24,7 @@ PEER_TLS: Final = "peer_tls"  # what `get_extra_info` calls the outcome of the h
 
 _RECORD_BYTES: Final = 16 * 1024  # the largest piece that one read can give
 _WRITE_BYTES: Final = 64 * 1024
+_UNREAD_BYTES: Final = 256 * 1024  # of a peer that makes TLS answer and reads nothing; a writer stops long before
 _HEADER_BYTES: Final = 5
 _APPLICATION_DATA: Final = 23
 _GOODBYE_SECONDS: Final = 2.0  # how long the peer may take to close after our alert or close_notify
@@ -72,11 +73,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._shake_hands()
         elif self._phase is _Phase.OPEN:
             self._tls.bio_write(data)
+            single = len(data) == _HEADER_BYTES + int.from_bytes(data[3:_HEADER_BYTES])
             # a single whole record is read at once: asking for another would cost as much again
-            self._aligned &= len(data) == _HEADER_BYTES + int.from_bytes(data[3:_HEADER_BYTES])
+            self._aligned &= single
             self._read(whole=self._aligned)
-            if data[0] != _APPLICATION_DATA:
-                self._flush()  # the answer to an alert, or to a renegotiation that is refused
+            if not single or data[0] != _APPLICATION_DATA:
+                self._reply()
 
     @override
     def eof_received(self) -> bool | None:
@@ -215,6 +217,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._protocol.data_received(data)
             if whole:
                 return
+
+    def _reply(self) -> None:
+        """Send what TLS itself answers to alerts and new negotiations; whoever asks and never reads is cut off."""
+        if self._flush() and self.get_write_buffer_size() > _UNREAD_BYTES:
+            self.abort()
 
     def _end_of_stream(self) -> None:
         self._protocol.eof_received()

@@ -109,6 +109,12 @@ def test_a_chain_with_a_gap_is_refused(chain: bytes) -> None:
         client_certificate(((b"client-cert", item(LEAF)), (b"client-cert-chain", chain)))
 
 
+def test_blanks_without_an_end_cost_no_more_than_other_bytes() -> None:
+    chain = b"x" + b" " * 500_000 + b"y"  # a pattern that looks for a comma behind them would take minutes
+    with pytest.raises(InvalidRequest):
+        client_certificate(((b"client-cert", item(LEAF)), (b"client-cert-chain", chain)))
+
+
 def test_a_chain_is_as_long_as_it_may_be() -> None:
     for length in (CHAIN_LIMIT, CHAIN_LIMIT + 1):
         headers = ((b"client-cert", item(LEAF)), (b"client-cert-chain", b", ".join([item(FIRST)] * length)))
