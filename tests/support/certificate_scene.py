@@ -7,10 +7,11 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from tests.support.back_channel import BACK_CHANNEL
-from tests.support.certificates import Authority, Shown, der_of, ec_key
+from tests.support.certificates import Authority, Shown, der_of, ec_key, resigned_der
 from tests.support.certified_client import CertifiedClient, CertifiedHouse
 from tests.support.token_scene import refused
 
@@ -86,3 +87,31 @@ def signed_with_sha1(authority: Authority, subject: str) -> bytes:
     assert isinstance(authority.key, ec.EllipticCurvePrivateKey)
     signature = authority.key.sign(inner, ec.ECDSA(hashes.SHA1()))
     return der_of(0x30, inner + weak + der_of(0x03, b"\x00" + signature))
+
+
+def with_explicit_curve(shown: Shown, authority: Authority) -> bytes:
+    """P-256 spelt out, as a curve with a generator of choice would be, which makes any key one's own (CVE-2020-0601)."""
+    public = shown.key.public_key()
+    named = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    point = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    field = der_of(0x30, bytes.fromhex("06072a8648ce3d0101") + der_of(0x02, b"\x00" + _P))
+    curve = der_of(0x30, der_of(0x04, _A) + der_of(0x04, _B))
+    numbers = der_of(0x02, b"\x01") + field + curve + der_of(0x04, b"\x04" + _G) + der_of(0x02, b"\x00" + _N)
+    algorithm = der_of(0x30, bytes.fromhex("06072a8648ce3d0201") + der_of(0x30, numbers + der_of(0x02, b"\x01")))
+    explicit = der_of(0x30, algorithm + der_of(0x03, b"\x00" + point))
+
+    def spelt_out(tbs: bytes) -> bytes:
+        assert named in tbs
+        return der_of(0x30, tbs[2 + (tbs[1] & 0x7F) :].replace(named, explicit))
+
+    return resigned_der(shown, spelt_out, authority)
+
+
+_P = bytes.fromhex("ffffffff00000001000000000000000000000000ffffffffffffffffffffffff")
+_A = bytes.fromhex("ffffffff00000001000000000000000000000000fffffffffffffffffffffffc")
+_B = bytes.fromhex("5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b")
+_N = bytes.fromhex("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551")
+_G = bytes.fromhex(
+    "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+    "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+)

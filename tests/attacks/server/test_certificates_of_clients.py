@@ -15,7 +15,7 @@ from cryptography.x509.oid import ObjectIdentifier as Oid
 
 from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.profile import FAILED_AUTHENTICATIONS_LIMIT
-from tests.support.certificate_scene import Der, out, signed_with_sha1
+from tests.support.certificate_scene import Der, out, signed_with_sha1, with_explicit_curve
 from tests.support.certificates import SERVER_AUTH, Authority, Shown, ec_key, resigned_der, sans, self_signed, usage
 from tests.support.certified_client import PKI, PRIVATE_KEY_JWT, SELF_SIGNED, CertifiedClient, CertifiedHouse
 from tests.support.client_members import refused as registration_refused
@@ -261,6 +261,7 @@ def monstrous(house: CertifiedHouse) -> dict[str, Shown]:
         "serial zero": changed(authority.issue(BANK, serial=0x7F), b"\x02\x01\x7f", b"\x02\x01\x00"),
         "invalid UTF-8": changed(plain, b"PQRSTUVW", b"PQRST\xff\xfeW"),
         "an unknown curve": changed(plain, curve, curve[:-1] + b"\x7f"),
+        "an explicit curve": Der(with_explicit_curve(plain, authority)),
         "no DER": Der(b"\x30\x82"),
         "nothing": Der(b""),
         "DER and more": Der(plain.der + b"\x00"),
