@@ -90,7 +90,7 @@ def signed_with_sha1(authority: Authority, subject: str) -> bytes:
 
 
 def with_explicit_curve(shown: Shown, authority: Authority) -> bytes:
-    """P-256 spelt out, as a curve with a generator of choice would be, which makes any key one's own (CVE-2020-0601)."""
+    """P-256 spelt out, as a curve with a generator of choice would be, which makes any key one's own (CVE-2020-0601)"""
     public = shown.key.public_key()
     named = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     point = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
