@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Self, TypeVar
 
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, update
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -118,15 +118,11 @@ class Operators:
         """
         with self._changes.change(self._tenant) as change:
             change.session.delete(self._existing(change.session, Client, client_id, f"there is no client {client_id}"))
-            self._end_authorizations(change, client_id, stamp.at)
+            self._end_authorizations(change, col(Authorization.client_id) == client_id, stamp.at)
             self._record_client(change, client_id, "removed", stamp)
 
-    def _end_authorizations(self, change: Change, client_id: str, at: int) -> None:
-        live = (
-            col(Authorization.tenant) == self._tenant,
-            col(Authorization.client_id) == client_id,
-            col(Authorization.revoked_at).is_(None),
-        )
+    def _end_authorizations(self, change: Change, whose: ColumnElement[bool], at: int) -> None:
+        live = (col(Authorization.tenant) == self._tenant, whose, col(Authorization.revoked_at).is_(None))
         change.session.connection().execute(update(Authorization).where(*live).values(revoked_at=at))
 
     def _record_client(self, change: Change, client_id: str, detail: str, stamp: Stamp) -> None:
@@ -172,6 +168,7 @@ class Operators:
         with self._changes.change(self._tenant) as change:
             row = self._existing_user(change.session, username)
             row.password_hash, row.version, row.changed_at = password_hash, change.epoch, stamp.at
+            self._end_allowed_by(change, row.subject, stamp.at)
             self._record_user(change, row.subject, "password changed", stamp)
 
     def users(self) -> tuple[StoredUser, ...]:
@@ -189,6 +186,7 @@ class Operators:
         with self._changes.change(self._tenant) as change:
             row = self._existing_user(change.session, username)
             row.enabled, row.version, row.changed_at = int(enabled), change.epoch, stamp.at
+            self._end_allowed_by(change, row.subject, stamp.at)
             self._record_user(change, row.subject, _switched(enabled=enabled), stamp)
 
     def remove_user(self, username: str, stamp: Stamp) -> None:
@@ -200,7 +198,12 @@ class Operators:
         with self._changes.change(self._tenant) as change:
             row = self._existing_user(change.session, username)
             change.session.delete(row)
+            self._end_allowed_by(change, row.subject, stamp.at)
             self._record_user(change, row.subject, "removed", stamp)
+
+    def _end_allowed_by(self, change: Change, subject: str, at: int) -> None:
+        """An access token knows no version of its user: for userinfo it ends with what it came from (OIDC-50)."""
+        self._end_authorizations(change, col(Authorization.subject) == subject, at)
 
     def _user(self, session: Session, username: str) -> User | None:
         return session.exec(select(User).where(User.tenant == self._tenant, User.username == username)).one_or_none()

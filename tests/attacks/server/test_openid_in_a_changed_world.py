@@ -1,0 +1,135 @@
+"""OpenID Connect when something changed in between: the account, the answer, the registration, the clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fapi_as.protocol.effects import HandleKind
+from tests.support.estate import Estate
+from tests.support.fapi_client import Refused, error_of
+from tests.support.house import PASSWORD, RESOURCE, SCOPES, House, callback, page
+from tests.support.openid_scene import (
+    claims,
+    id_token,
+    obtained,
+    opened,
+    relying,
+    signed_in,
+    told,
+    userinfo,
+)
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+@pytest.mark.requirement("OIDC-50", proves="refused")
+@pytest.mark.parametrize("change", ["password", "out and in", "removed and back"])
+async def test_what_an_account_allowed_before_it_changed_tells_nothing_any_more(estate: Estate, change: str) -> None:
+    client = estate.client(estate.worker())
+    client.scope, client.resource = "openid profile", None
+    tokens = await client.obtain(username="alice", password=PASSWORD)
+    assert (await userinfo(client, tokens)).status_code == 200
+    operators = estate.operators()
+    if change == "password":
+        operators.set_password("alice", "plain:another", estate.stamp())
+    elif change == "out and in":
+        operators.set_user_enabled("alice", estate.stamp(), enabled=False)
+        operators.set_user_enabled("alice", estate.stamp(), enabled=True)
+    else:
+        operators.remove_user("alice", estate.stamp())
+        operators.add_user("alice", "subject-default", "plain:another", estate.stamp())
+    answer = await userinfo(client, tokens)
+    assert (answer.status_code, error_of(answer)) == (401, "invalid_token")
+
+
+@pytest.mark.attack("AUZ-16")
+@pytest.mark.parametrize("hint", ["alice", "bob", "nobody"])
+@pytest.mark.parametrize("here", [True, False])
+async def test_who_never_allowed_anything_is_not_found_out_by_guessing(house: House, hint: str, here: bool) -> None:
+    house.user("bob")
+    known, stranger = relying(house), relying(house, "stranger")
+    if here:
+        await signed_in(known)
+    stranger.browser = known.browser
+    assert await told(house, stranger, prompt="none", login_hint=hint) == "login_required"
+
+
+@pytest.mark.attack("AUZ-16")
+@pytest.mark.parametrize("subject", ["sub-alice", "sub-bob", "nobody"])
+async def test_who_never_allowed_anything_is_not_found_out_by_a_subject(house: House, subject: str) -> None:
+    known, stranger = relying(house), relying(house, "stranger")
+    await signed_in(known)
+    stranger.browser = known.browser
+    asked = claims(id_token={"sub": {"value": subject}})
+    assert await told(house, stranger, prompt="none", claims=asked) == "login_required"
+
+
+async def test_programs_on_somebodys_machine_are_no_sector(house: House) -> None:
+    names = set()
+    for client_id in ("one", "other"):
+        client = relying(
+            house,
+            client_id,
+            subject_type="pairwise",
+            application_type="native",
+            redirect_uris=["http://127.0.0.1/callback"],
+        )
+        client.redirect_uri = "http://127.0.0.1:4711/callback"
+        names.add((await id_token(client))["sub"])
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize("change", ["resource", "scope"])
+async def test_what_may_not_be_refreshed_any_more_is_not_by_way_of_userinfo(house: House, change: str) -> None:
+    client = relying(house, scope="openid accounts:read")
+    client.resource = RESOURCE
+    push: dict[str, Any] = {}
+    if change == "scope":
+        house.resource(refresh_tokens=False)
+        push = {"scope": "openid accounts:read offline_access", "prompt": "consent"}
+    tokens = await obtained(client, **push)
+    again = await client.refresh(tokens.refresh_token or "", resource=client.issuer)
+    assert again.response.status_code == 200
+    if change == "resource":
+        house.resource(refresh_tokens=False, version=2)
+    else:
+        house.change_client("rp", scope=f"{' '.join(SCOPES)} openid profile email")
+    with pytest.raises(Refused, match="invalid_grant"):
+        await client.refresh(tokens.refresh_token or "", resource=client.issuer)
+
+
+@pytest.mark.attack("CON-10")
+async def test_a_no_at_the_same_time_wins_over_an_earlier_yes(house: House) -> None:
+    client = relying(house)
+    await signed_in(client)
+    pushed = await client.push(prompt="none")
+    codes = len(house.store.handles_of(HandleKind.CODE))
+    commit = house.store.commit
+
+    async def forgets_first(decision: Any, stamp: Any) -> Any:
+        if any(getattr(effect, "kind", None) is HandleKind.CODE for effect in decision.effects):
+            for kept in house.store.handles_of(HandleKind.CONSENT):
+                house.store.rows.spent.add((kept.kind, kept.digest))
+        return await commit(decision, stamp)
+
+    house.store.commit = forgets_first  # type: ignore[method-assign]
+    place = await client.browser.open(client.authorization_url(pushed), stop_at=pushed.redirect_uri)
+    assert len(house.store.handles_of(HandleKind.CODE)) == codes
+    assert callback(place).error == "consent_required"
+
+
+@pytest.mark.attack("TIM-02")
+async def test_a_session_that_comes_back_with_the_clock_is_no_new_sign_in(house: House) -> None:
+    client = relying(house)
+    await signed_in(client)
+    house.clock.advance(-200)
+    login = page(await opened(client, prompt="login"))
+    assert login.has("login-submit")
+    house.clock.advance(200)
+    skipped = page(await client.browser.open(login.url.replace("/login?", "/consent?"), site="same-origin"))
+    assert not skipped.has("consent-approve")
