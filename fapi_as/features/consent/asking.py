@@ -10,14 +10,16 @@ from fapi_as.features.consent.rules import (
     DrawnHandles,
     answered,
     approve,
+    by_an_earlier_yes,
     deny,
-    is_remembered,
+    not_remembered,
     remember,
     remembered_as,
+    remembered_until,
     shown_digest,
     shown_values,
 )
-from fapi_as.kernel.authorization_answer import location
+from fapi_as.kernel.authorization_answer import addressed, location
 from fapi_as.kernel.browser import (
     SignedIn,
     Visitor,
@@ -31,6 +33,7 @@ from fapi_as.kernel.browser import (
 from fapi_as.kernel.door import settle
 from fapi_as.kernel.interaction import (
     PendingInteraction,
+    authorization_failed,
     pending_interaction,
     require_person,
     step_url,
@@ -39,8 +42,9 @@ from fapi_as.kernel.interaction import (
 from fapi_as.kernel.messages import EndpointRequest, Page, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.protocol.authorization_response import AuthorizationFailed, success
+from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import HandleKind
-from fapi_as.protocol.errors import AccessDenied, ConsentRequired, StorageUnavailable
+from fapi_as.protocol.errors import AccessDenied, StorageUnavailable
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.parameters import parse, parse_form
 from fapi_as.protocol.redirect_uri import form_action_source
@@ -63,7 +67,8 @@ async def ask(context: Context, request: EndpointRequest) -> Page | SeeOther:
         return SeeOther(location=step_url(context.policy, "/login", pending.handle))
     openid = pending.request.validated.openid
     if openid is not None and openid.wants_no_page:
-        return await _without_a_page(context, request, person, pending)
+        error = AuthorizationFailed(pending.request.validated, not_remembered(openid))
+        return await _without_a_page(context, request, person, pending, error)
     return _page(context, browser, person, pending)
 
 
@@ -107,26 +112,35 @@ async def _facts(
         touch=touch(context.policy, person, request.now),
         spends=pending.spends,
         remembered_as=digest,
-        is_remembered=is_remembered(kept, request.now),
+        remembered_until=remembered_until(kept, request.now),
     )
 
 
 async def _without_a_page(
-    context: Context, request: EndpointRequest, person: SignedIn, pending: PendingInteraction
+    context: Context,
+    request: EndpointRequest,
+    person: SignedIn,
+    pending: PendingInteraction,
+    error: AuthorizationFailed,
 ) -> SeeOther:
     shown = shown_digest(shown_values(pending.request, person.user.username, context.policy))
     facts = await _facts(context, request, person, pending, shown)
     if not facts.is_remembered:
-        error = AuthorizationFailed(pending.request.validated, ConsentRequired("no earlier yes to this"))
         await tell_client(context, request, error, pending.request_digest)
-    return await _approve(context, request, facts)
+    ended = authorization_failed(addressed(context, request, error), pending.request_digest)
+    return await _approve(context, request, facts, ended)
 
 
-async def _approve(context: Context, request: EndpointRequest, facts: ConsentFacts) -> SeeOther:
+async def _approve(
+    context: Context, request: EndpointRequest, facts: ConsentFacts, ended: Refuse | None = None
+) -> SeeOther:
     code = context.entropy.handle()
     drawn = DrawnHandles(code_digest=digest_of(code), authorization_id=context.entropy.identifier())
     allowed = SeeOther(location=location(context, request, success(facts.request.validated, code)))
-    await settle(context, request, approve(facts, drawn, request.now, context.policy))
+    approved = approve(facts, drawn, request.now, context.policy)
+    if ended is not None:
+        approved = by_an_earlier_yes(approved, facts, ended)
+    await settle(context, request, approved)
     if facts.request.validated.openid is not None and not facts.is_remembered:
         # in a decision of its own: whoever allows the same in two tabs at once is not refused for that
         with suppress(StorageUnavailable):

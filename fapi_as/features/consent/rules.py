@@ -15,7 +15,13 @@ from fapi_as.protocol.authorization_request import AuthorizationGrant
 from fapi_as.protocol.browser_session import Session
 from fapi_as.protocol.decisions import Issue, Refuse, recorded_refusal
 from fapi_as.protocol.effects import Effect, HandleKind, Keep, Open, Record, Require, Required, Spend, Touch
-from fapi_as.protocol.errors import InvalidRequest, InvalidRequestUri
+from fapi_as.protocol.errors import (
+    ConsentRequired,
+    InvalidRequest,
+    InvalidRequestUri,
+    LoginRequired,
+    ProtocolError,
+)
 from fapi_as.protocol.handles import KeptHandle
 from fapi_as.protocol.openid_claims import IDENTITY_CLAIMS, claims_of_scope
 from fapi_as.protocol.openid_request import OpenidRequest
@@ -111,7 +117,7 @@ class ConsentFacts:
     """The person, the request as it stands, and the effects of the browser's side of it.
 
     `spends` are the pushed request and the interaction, `touch` holds the session to be still there; under
-    `remembered_as` an earlier yes to the same question lies, if it does.
+    `remembered_as` an earlier yes to the same question lies, if it does, and counts before `remembered_until`.
     """
 
     request: StandingRequest
@@ -119,7 +125,12 @@ class ConsentFacts:
     touch: Touch
     spends: tuple[Spend, Spend]
     remembered_as: bytes
-    is_remembered: bool = False
+    remembered_until: int | None = None
+
+    @property
+    def is_remembered(self) -> bool:
+        """Whether the person said yes to this before, and nothing has ended it."""
+        return self.remembered_until is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,9 +164,28 @@ def remember(facts: ConsentFacts, drawn: DrawnHandles, now: int, policy: Policy)
     return Issue(effects=(keep,), lost={keep: known})
 
 
-def is_remembered(kept: KeptHandle | None, now: int) -> bool:
-    """Whether the person said yes to this before, and nothing has ended it."""
-    return kept is not None and not kept.spent and not kept.revoked and now < kept.usable_until
+def remembered_until(kept: KeptHandle | None, now: int) -> int | None:
+    """The end of an earlier yes that nothing has ended so far."""
+    if kept is None or kept.spent or kept.revoked or now >= kept.usable_until:
+        return None
+    return kept.usable_until
+
+
+def not_remembered(openid: OpenidRequest) -> ProtocolError:
+    """Why there is no answer without a page.
+
+    Whoever may know nothing about the person learns from no guess of its own whether it was right (AUZ-16).
+    """
+    if openid.login_hint is not None or openid.subject is not None:
+        return LoginRequired("no earlier yes to this, and somebody was guessed")
+    return ConsentRequired("no earlier yes to this")
+
+
+def by_an_earlier_yes(approved: Issue, facts: ConsentFacts, ended: Refuse) -> Issue:
+    """The approval of somebody who is not asked: the yes still counts when the transaction runs, or `ended` is told."""
+    until = facts.remembered_until or 0
+    yes = Touch(kind=HandleKind.CONSENT, digest=facts.remembered_as, usable_until=until, delete_after=until)
+    return Issue(effects=(yes, *approved.effects), lost={**approved.lost, yes: ended})
 
 
 def approve(facts: ConsentFacts, drawn: DrawnHandles, now: int, policy: Policy) -> Issue:
