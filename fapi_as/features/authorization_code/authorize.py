@@ -41,7 +41,8 @@ async def authorize(context: Context, request: EndpointRequest) -> SeeOther:
     validated = may_begin(asked, pushed, request.now, context.policy)
     standing = await standing_request(context, request, validated, request_digest)
     found = await visitor(context, request)
-    session = None if found.signed_in is None else found.signed_in.digest
+    # one that does not count today, too: it may come back with the clock, and is no new sign-in then (TIM-02)
+    session = found.retires.digest if found.retires and found.retires.kind is HandleKind.SESSION else None
     person = sign_in_of(context, standing.client, found.signed_in, opened_in=session)
     error = sign_in_demand.refusal(validated.openid, person, request.now)
     if error is not None:
