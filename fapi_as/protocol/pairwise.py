@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from typing import Final
 from urllib.parse import urlsplit
 
 from fapi_as.protocol.client import RegisteredClient
 from rs_kit.protocol import base64url
+
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1"})  # the loopback redirect URIs that may be registered
 
 
 def subject_for(client: RegisteredClient, subject: str, key: bytes) -> str:
@@ -23,6 +26,10 @@ def subject_for(client: RegisteredClient, subject: str, key: bytes) -> str:
 
 
 def _sector_of(client: RegisteredClient) -> str:
-    """§8.1: the host of sector_identifier_uri, else the one host of the redirect URIs."""
+    """§8.1: the host of sector_identifier_uri, else the one host of the redirect URIs.
+
+    Everybody's programs have the person's own machine for a host: each of them is a sector of its own.
+    """
     named = client.sector_identifier_uri or min(client.redirect_uris, default="")
-    return urlsplit(named).hostname or client.client_id
+    host = urlsplit(named).hostname
+    return client.client_id if host is None or host in _THIS_MACHINE else host

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from fapi_as.kernel.seam import TokenDecision, TokenRequest, TokensToIssue
 from fapi_as.protocol import openid_grant, resource, scope
 from fapi_as.protocol.authorization_request import AuthorizationGrant
+from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import Effect, Require, Required, Touch
 from fapi_as.protocol.errors import InvalidGrant, InvalidTarget
@@ -16,7 +18,7 @@ from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.profile import REFRESH_TOKEN_IDLE_GRAIN
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.user import RegisteredUser
-from fapi_as.protocol.userinfo_resource import with_userinfo
+from fapi_as.protocol.userinfo_resource import OFFLINE_ACCESS, with_userinfo
 
 GRANT_TYPE: Final = "refresh_token"
 
@@ -50,7 +52,7 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
     registered = with_userinfo(facts.resources, (audience,), policy.issuer).get(audience)
     if registered is None:
         raise InvalidTarget("the resource is gone")
-    if not registered.refresh_tokens and not registered.built_in:
+    if not _may_be_refreshed(registered, facts.resources, grant, client):
         return Refuse(error=InvalidGrant("the resource allows no refresh tokens any more"))
     asked = request.parameters.get("scope")
     granted = grant.scope if asked is None else scope.limited(scope.parse(asked), grant.scope)  # OA-RT-2
@@ -73,6 +75,19 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
         },
         id_token=openid_grant.id_token(grant, user, granted, client.scope),
     )
+
+
+def _may_be_refreshed(
+    registered: RegisteredResource,
+    granted: Mapping[str, RegisteredResource],
+    grant: AuthorizationGrant,
+    client: RegisteredClient,
+) -> bool:
+    """The issuer has no rule of its own: what the refresh token was given for still has to be so (Core §11)."""
+    if not registered.built_in:
+        return registered.refresh_tokens
+    offline = OFFLINE_ACCESS in grant.scope and OFFLINE_ACCESS in client.scope
+    return offline or any(found.refresh_tokens for found in granted.values())
 
 
 def _used(handle: KeptHandle, grant: AuthorizationGrant, now: int, policy: Policy) -> tuple[Effect, ...]:
