@@ -30,7 +30,8 @@ SET_LIMIT: Final = 32  # keys in one set
 _PRIVATE_MEMBERS: Final = frozenset(
     {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 )  # RFC 7518 §6.2.2, §6.3.2, §6.4
-_RSA_BITS: Final = range(2048, 4097)  # FAPI2 §5.4.1, JOSE-6
+RSA_BITS_LIMIT: Final = 4096
+_RSA_BITS: Final = range(2048, RSA_BITS_LIMIT + 1)  # FAPI2 §5.4.1, JOSE-6
 _RSA_EXPONENTS: Final = range(65537, 2**32)  # JOSE-6: neither small nor so large that verifying is work
 _COORDINATE_BYTES: Final = 32
 _ED25519_BYTES: Final = 32

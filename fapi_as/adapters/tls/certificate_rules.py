@@ -62,16 +62,20 @@ def require_authority(certificate: x509.Certificate) -> None:
         Unfit: no authority, not for certifying clients, or with a key that is too weak.
     """
     _require_strong(certificate)
-    constraints = _extension(certificate, x509.BasicConstraints)
-    if constraints is None or not constraints.ca:
-        raise Unfit("a certificate above it is no authority's")
-    usage = _extension(certificate, x509.KeyUsage)
-    if usage is not None and not usage.key_cert_sign:
-        raise Unfit("an authority may not sign certificates")
-    purposes = _extension(certificate, x509.ExtendedKeyUsage)
-    allowed = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
-    if purposes is not None and allowed.isdisjoint(purposes):
-        raise Unfit("an authority may not certify clients")
+    _require_certifying(certificate)
+
+
+def may_be_authority(certificate: x509.Certificate) -> bool:
+    """Whether it could stand above another, told cheaply; in a chain that is found it is judged in full.
+
+    What it takes to know that an RSA key is strong would be a peer's to multiply.
+    """
+    try:
+        _require_certifying(certificate)
+        key = certificate.public_key()
+    except UNREADABLE:  # Unfit is among them
+        return False
+    return not isinstance(key, rsa.RSAPublicKey) or key.key_size <= jwk.RSA_BITS_LIMIT
 
 
 def require_strong_signature(signed: x509.Certificate | x509.CertificateRevocationList) -> None:
@@ -113,6 +117,19 @@ def _require_strong(certificate: x509.Certificate) -> None:
             raise Unfit(f"a certificate has a key that is too weak: {error.detail}") from None
     else:
         raise Unfit("a certificate has a key of an unknown kind")
+
+
+def _require_certifying(certificate: x509.Certificate) -> None:
+    constraints = _extension(certificate, x509.BasicConstraints)
+    if constraints is None or not constraints.ca:
+        raise Unfit("a certificate above it is no authority's")
+    usage = _extension(certificate, x509.KeyUsage)
+    if usage is not None and not usage.key_cert_sign:
+        raise Unfit("an authority may not sign certificates")
+    purposes = _extension(certificate, x509.ExtendedKeyUsage)
+    allowed = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+    if purposes is not None and allowed.isdisjoint(purposes):
+        raise Unfit("an authority may not certify clients")
 
 
 def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:

@@ -20,18 +20,21 @@ from OpenSSL import crypto
 
 from fapi_as.adapters.tls.certificate_rules import (
     Unfit,
+    may_be_authority,
     require_authority,
     require_client,
     require_strong_signature,
 )
 from fapi_as.adapters.tls.revocation import RevocationLists
 from fapi_as.adapters.tls.watched_file import UnusableFile, WatchedFile
-from fapi_as.protocol.client_certificate import UnreadableCertificate, read, validity_refusal
+from fapi_as.protocol.client_certificate import UNREADABLE, UnreadableCertificate, read, validity_refusal
 
 CHAIN_LIMIT: Final = 8  # certificates that a peer sent beside its own
 PATH_LIMIT: Final = 6  # certificates from the client's to the authority's, both included
 KEPT: Final = 1024
 _AUTHORITY_LIMIT: Final = 256
+
+Authorities = tuple[crypto.X509, ...]  # as OpenSSL has them, made once
 
 
 class NoTrust:
@@ -51,7 +54,8 @@ class _Accepted:
 class ClientTrust:
     """The CertificateTrust port over two files, each read again when it changes; while one is broken nobody is trusted.
 
-    What was accepted is kept by the digest of all that was verified, no longer than the first date that ends it.
+    What was accepted is kept by the digest of all that was verified, no longer than the first date that ends it; what
+    was refused, for the second in which it was.
 
     Args:
         authorities: PEM certificates, each trusted as the end of a chain.
@@ -63,6 +67,8 @@ class ClientTrust:
         self._revocations = None if revocations is None else WatchedFile(revocations, RevocationLists.parse)
         self._judged_by: tuple[object, object] = (None, None)
         self._accepted: dict[bytes, _Accepted] = {}
+        self._refused: dict[bytes, str] = {}
+        self._refused_at = 0
 
     @classmethod
     def open(cls, authorities: Path, revocations: Path | None = None) -> Self:
@@ -85,26 +91,38 @@ class ClientTrust:
         accepted = self._accepted.get(digest)
         if accepted is not None and accepted.since <= now < accepted.until:
             return None
+        known = self._known_refusal(digest, now)
+        if known is not None:
+            return known
         try:
             path = _path(leaf, chain, authorities, now)
             until = _judge(path, revocations, now)
         except (Unfit, UnreadableCertificate) as error:
+            self._refused[digest] = str(error)
             return str(error)
         while len(self._accepted) >= KEPT:
             del self._accepted[next(iter(self._accepted))]
         self._accepted[digest] = _Accepted(since=now, until=until)
         return None
 
-    def _rules(self) -> tuple[tuple[x509.Certificate, ...], RevocationLists | None]:
+    def _known_refusal(self, digest: bytes, now: int) -> str | None:
+        """What was said in this very second: one connection cannot ask for the same chain a thousand times in it."""
+        if self._refused_at != now or len(self._refused) >= KEPT:
+            self._refused_at = now
+            self._refused.clear()
+        return self._refused.get(digest)
+
+    def _rules(self) -> tuple[Authorities, RevocationLists | None]:
         authorities = self._authorities.current()
         revocations = None if self._revocations is None else self._revocations.current()
         if self._judged_by[0] is not authorities or self._judged_by[1] is not revocations:
             self._judged_by = (authorities, revocations)
             self._accepted.clear()
+            self._refused.clear()
         return authorities, revocations
 
 
-def parse_authorities(pem: bytes) -> tuple[x509.Certificate, ...]:
+def parse_authorities(pem: bytes) -> Authorities:
     """The certificates of a PEM file.
 
     Raises:
@@ -112,7 +130,7 @@ def parse_authorities(pem: bytes) -> tuple[x509.Certificate, ...]:
     """
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except UNREADABLE:
         raise ValueError("must hold certificates of authorities in PEM") from None
     if len(found) > _AUTHORITY_LIMIT:
         raise ValueError(f"must hold at most {_AUTHORITY_LIMIT} certificates")
@@ -121,7 +139,10 @@ def parse_authorities(pem: bytes) -> tuple[x509.Certificate, ...]:
             require_authority(certificate)
         except Unfit as error:
             raise ValueError(f"holds a certificate that may not certify clients: {error}") from None
-    return tuple(found)
+    try:
+        return tuple(crypto.X509.from_cryptography(certificate) for certificate in found)
+    except crypto.Error:
+        raise ValueError("holds a certificate that is not readable") from None
 
 
 def _digest(leaf: bytes, chain: Sequence[bytes]) -> bytes:
@@ -131,9 +152,7 @@ def _digest(leaf: bytes, chain: Sequence[bytes]) -> bytes:
     return digest.digest()
 
 
-def _path(
-    leaf: bytes, chain: Sequence[bytes], authorities: Sequence[x509.Certificate], now: int
-) -> list[x509.Certificate]:
+def _path(leaf: bytes, chain: Sequence[bytes], authorities: Authorities, now: int) -> list[x509.Certificate]:
     """The verified chain, the client's certificate first and an authority's last.
 
     Raises:
@@ -154,7 +173,7 @@ def _path(
         raise Unfit("a certificate is not readable") from None
     store = crypto.X509Store()  # a new one each time: OpenSSL lets the time of a store be set once
     for authority in authorities:
-        store.add_cert(crypto.X509.from_cryptography(authority))
+        store.add_cert(authority)
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | crypto.X509StoreFlags.POLICY_CHECK)
     store.set_time(datetime.fromtimestamp(now, UTC))
     context = crypto.X509StoreContext(store, shown, sent)
@@ -168,10 +187,9 @@ def _authority(der: bytes) -> x509.Certificate | None:
     """What the peer sent, as far as it could stand in a chain; the rest is as if it had not been sent."""
     try:
         certificate = read(der)
-        require_authority(certificate)
-    except (Unfit, UnreadableCertificate):
+    except UnreadableCertificate:
         return None
-    return certificate
+    return certificate if may_be_authority(certificate) else None
 
 
 def _judge(path: Sequence[x509.Certificate], revocations: RevocationLists | None, now: int) -> int:

@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from fapi_as.adapters.tls import client_trust
 from fapi_as.adapters.tls.client_trust import CHAIN_LIMIT, ClientTrust, NoTrust
 from fapi_as.adapters.tls.watched_file import SIZE_LIMIT, UnusableFile, WatchedFile
+from rs_kit.protocol import jwk
 from tests.support.certificates import EPOCH, SERVER_AUTH, Authority, Key, Shown, ec_key, pem, self_signed, usage
 
 DAY: Final = 86_400
@@ -102,21 +103,22 @@ def test_a_chain_is_no_longer_than_six(trust: ClientTrust, root: Authority) -> N
         ({"usage": usage(crl_sign=True)}, "unable to get local issuer certificate"),
         ({"eku": [SERVER_AUTH]}, "unable to get local issuer certificate"),
         ({"constraints": None}, "unable to get local issuer certificate"),
-        ({"key": rsa.generate_private_key(65537, 1024)}, "unable to get local issuer certificate"),
+        ({"key": rsa.generate_private_key(65537, 4104)}, "unable to get local issuer certificate"),
         ({"days": -0.5}, "certificate has expired"),
         ({"begins": 1}, "certificate is not yet valid or the system clock is incorrect"),
     ],
-    ids=["not for certificates", "for servers", "no authority", "a weak key", "expired", "not yet valid"],
+    ids=["not for certificates", "for servers", "no authority", "a giant key", "expired", "not yet valid"],
 )
 def test_an_authority_that_is_none_helps_nobody(
     trust: ClientTrust, root: Authority, changes: dict[str, object], reason: str
 ) -> None:
-    key = changes.get("key") or ec_key()
-    below = Authority("CN=Below", issuer=root, **(changes | {"key": key}))  # type: ignore[arg-type]
-    if isinstance(key, rsa.RSAPrivateKey):
-        assert judged(trust, below.issue()) == f"the certificate is not trusted: {reason}"
-        return
+    below = Authority("CN=Below", issuer=root, **changes)  # type: ignore[arg-type]
     assert judged(trust, below.issue()) == f"the certificate is not trusted: {reason}"
+
+
+def test_an_authority_with_a_weak_key_helps_nobody(trust: ClientTrust, root: Authority) -> None:
+    below = Authority("CN=Below", issuer=root, key=rsa.generate_private_key(65537, 1024))
+    assert judged(trust, below.issue()) == "a certificate has a key that is too weak: modulus"
 
 
 def test_an_authority_for_any_purpose_certifies_clients(trust: ClientTrust, root: Authority) -> None:
@@ -157,14 +159,47 @@ def test_what_was_verified_is_not_verified_again_until_something_ends(
     assert len(times) == 4  # with something else beside it, it is another question
 
 
-def test_what_is_kept_is_bounded_and_refusals_are_not_kept(
-    trust: ClientTrust, root: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_kept_is_bounded(trust: ClientTrust, root: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_trust, "KEPT", 2)
     for _ in range(4):
         assert judged(trust, root.issue()) is None
         assert judged(trust, self_signed()) is not None
     assert len(trust._accepted) == 2
+    assert len(trust._refused) <= 2
+
+
+@pytest.mark.attack("MTL-17")
+def test_who_is_refused_is_judged_once_a_second_however_often_it_asks(
+    trust: ClientTrust, root: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, times = root.issue(begins=1 / DAY), []
+    verify = client_trust._path
+    monkeypatch.setattr(client_trust, "_path", lambda *arguments: times.append(1) or verify(*arguments))
+    assert {judged(trust, shown) for _ in range(100)} == {"the certificate is not valid yet"}
+    assert len(times) == 1
+    assert judged(trust, shown, now=EPOCH + 1) is None
+    assert judged(trust, shown) == "the certificate is not valid yet"  # the clock was set back
+
+
+@pytest.mark.attack("MTL-17")
+def test_the_keys_of_a_chain_that_leads_nowhere_are_not_examined(
+    trust: ClientTrust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = Authority("CN=Nobody", key=rsa.generate_private_key(65537, 2048))
+    sent, examined = [Authority(f"CN={n}", issuer=above).certificate for n in range(CHAIN_LIMIT - 1)], []
+    examine = jwk.from_public_key
+    monkeypatch.setattr(jwk, "from_public_key", lambda key: examined.append(1) or examine(key))
+    assert judged(trust, above.issue().sending(above.certificate, *sent)) is not None
+    assert examined == []
+
+
+def test_a_new_authority_vouches_for_who_was_refused_in_the_same_second(tmp_path: Path, root: Authority) -> None:
+    file = tmp_path / "authorities.pem"
+    file.write_bytes(pem(Authority("CN=Other").certificate))
+    trust, shown = ClientTrust.open(file), root.issue()
+    assert judged(trust, shown) is not None
+    file.write_bytes(pem(Authority("CN=Other").certificate, root.certificate))
+    assert judged(trust, shown) is None
 
 
 def test_a_trusted_authority_has_its_dates_too(tmp_path: Path) -> None:
