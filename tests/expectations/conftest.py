@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -18,8 +19,10 @@ from tests.expectations.waiting import Waiting, waiting
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def suite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Certification]:
     """The server, its clients and its clock; tests move the clock forward only."""
+    gc.freeze()  # as a worker does: thousands of collected tests need not be looked at again and again
     async with certification(tmp_path_factory.mktemp("expectations")) as running:
         yield running
+    gc.unfreeze()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
