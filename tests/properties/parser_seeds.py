@@ -49,6 +49,11 @@ _READ: Final = b'{"jsonrpc":"2.0","id":"a","method":"resources/read","params":{"
 
 SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = MappingProxyType(
     {
+        "openid_request": (
+            b"prompt=login%20consent&max_age=60&login_hint=alice&acr_values=a%20b&ui_locales=de",
+            b"claims=%7B%22id_token%22%3A%7B%22acr%22%3A%7B%22essential%22%3Atrue%2C%22values%22%3A%5B%22a%22%5D%7D%7D%7D",
+            b"claims=%7B%22userinfo%22%3A%7B%22email%22%3Anull%2C%22sub%22%3A%7B%22value%22%3A%22s%22%7D%7D%7D",
+        ),
         "form": (
             # RFC 6749 §4.1.3 and appendix B, RFC 8707 §2
             b"grant_type=authorization_code&code=SplxlOBeZQQYbYS6WxSbIA&redirect_uri=https%3A%2F%2Fclient%2Eexample%2Ecom",

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -21,7 +22,9 @@ from fapi_as.protocol import parameters, redirect_uri, request_object
 from fapi_as.protocol.client_key_set import InvalidKeySet, parse_key_set
 from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.errors import InvalidRequest as InvalidForm
-from fapi_as.protocol.errors import InvalidRequestObject
+from fapi_as.protocol.errors import InvalidRequestObject, RegistrationNotSupported
+from fapi_as.protocol.openid_claims import IDENTITY_CLAIMS
+from fapi_as.protocol.openid_request import OpenidRequest, parse_openid
 from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url
 from rs_kit.adapters.listener.reading import RequestReader
 from rs_kit.protocol import (
@@ -194,6 +197,18 @@ def redirect(data: bytes) -> None:
         assert redirect_uri.with_parameters(uri, "code=1").startswith(uri)
 
 
+def openid_request(data: bytes) -> None:
+    with suppress(InvalidForm, RegistrationNotSupported):
+        asked = parameters.parse(data)
+        read = parse_openid(asked, _SIGNER, ("openid", "profile"), None)
+        assert read is not None
+        assert not ("none" in read.prompt and len(read.prompt) > 1)
+        assert read.max_age is None or 0 <= read.max_age < 10**9
+        assert set(read.id_token_claims) | set(read.userinfo_claims) <= set(IDENTITY_CLAIMS)
+        assert OpenidRequest.from_members(json.loads(json.dumps(asdict(read)))) == read
+        assert parse_openid(asked, _SIGNER, ("accounts:read",), None) is None
+
+
 def cookie(data: bytes) -> None:
     headers = tuple((b"cookie", line) for line in data.split(b"\n"))
     request = EndpointRequest(method="GET", path="/login", headers=headers, now=NOW, correlation_id="1", source="::1")
@@ -255,6 +270,7 @@ def json_rpc(data: bytes) -> None:
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = MappingProxyType(
     {
         "form": form,
+        "openid_request": openid_request,
         "strict_json": json_text,
         "compact_jws": compact_jws,
         "dpop_proof": dpop_proof,
