@@ -5,6 +5,7 @@ As `end_session_endpoint` it is where applications send people to sign out (Open
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
@@ -22,7 +23,7 @@ from fapi_as.kernel.browser import (
 )
 from fapi_as.kernel.interaction import pending_interaction, step_url
 from fapi_as.kernel.messages import Cookie, EndpointRequest, Page, SeeOther
-from fapi_as.kernel.own_tokens import id_token_hint
+from fapi_as.kernel.own_tokens import HintOfAGoneKey, id_token_hint
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.decisions import Refuse
@@ -118,11 +119,20 @@ async def _leaving(context: Context, request: EndpointRequest, browser: Visitor,
         await pending_interaction(context, request, browser, interaction)
         return _Leaving(interaction=interaction, asked=LogoutRequest())
     asked = parse_logout(parameters)
-    hint = None if asked.id_token_hint is None else id_token_hint(context, asked.id_token_hint)
+    hint = _hint(context, asked)
     client_id = require_same_client(asked, hint)
     client = None if client_id is None else await context.reading.client(client_id)
     where = destination(asked, hint, client)
     return _Leaving(interaction=None, asked=asked, hint=hint, client=client, destination=where)
+
+
+def _hint(context: Context, asked: LogoutRequest) -> IdTokenHint | None:
+    """Who is meant, if that can be told: whoever comes after a rotation is asked, and not left signed in (LOGO-2)."""
+    if asked.id_token_hint is None:
+        return None
+    with suppress(HintOfAGoneKey):
+        return id_token_hint(context, asked.id_token_hint)
+    return None
 
 
 async def _end(context: Context, request: EndpointRequest, person: SignedIn, leaving: _Leaving) -> Page | SeeOther:

@@ -13,11 +13,12 @@ from fapi_as.protocol.audit_events import AuditEvent
 from fapi_as.protocol.effects import HandleKind
 from fapi_as.protocol.handles import digest_of
 from tests.support.browser import Callback, Page
-from tests.support.fakes import ISSUER
+from tests.support.fakes import ISSUER, FakeSigner
 from tests.support.fapi_client import FapiClient
 from tests.support.house import PASSWORD, House, callback, page
 from tests.support.openid_scene import LOGOUT, id_token_of, obtained, opened, relying, told
 from tests.support.sign_in_scene import COOKIE, cookie_of
+from tests.support.token_scene import claims_of
 
 AFTER = "https://rp.example/after?from=logout"
 
@@ -95,6 +96,15 @@ async def test_a_forged_hint_gets_a_page_and_ends_nothing(house: House, bent: st
     }[bent]
     shown = page(await sent_to(client, id_token_hint=forged, post_logout_redirect_uri=AFTER))
     assert (shown.status, shown.error, is_signed_in(house, client)) == (400, "invalid_request", True)
+
+
+async def test_whoever_comes_after_a_rotation_is_asked_and_sent_nowhere(house: House) -> None:
+    client = leaving(house)
+    gone = FakeSigner(kid="signer-0", secret=4711).sign(claims_of(await hint_of(client)), typ="JWT")
+    asked = page(await sent_to(client, id_token_hint=gone, post_logout_redirect_uri=AFTER))
+    assert (asked.has("logout-submit"), asked.has("logout-client"), is_signed_in(house, client)) == (True, False, True)
+    assert page(await client.browser.submit(asked, "logout-submit")).has("signed-out")
+    assert not is_signed_in(house, client)
 
 
 @pytest.mark.requirement("LOGO-3", proves="holds")
