@@ -26,6 +26,12 @@ def claims_of_scope(scope: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for value in scope for name in _OF_SCOPE.get(value, ()))
 
 
+def registered_claims(names: Iterable[str], client_scope: Iterable[str]) -> tuple[str, ...]:
+    """Those that a client of this registered scope may know: asking by claim leads no further than asking by scope."""
+    known = frozenset(claims_of_scope(client_scope))
+    return tuple(name for name in names if name in known)
+
+
 def claims_about(user: RegisteredUser, names: Iterable[str]) -> dict[str, str]:
     """The asked claims that are known; what is not known is left out, never empty (§5.3.2)."""
     known = {"name": user.name, "preferred_username": user.username, "email": user.email}

@@ -7,7 +7,7 @@ from typing import Final
 
 from fapi_as.protocol.authorization_request import AuthorizationGrant
 from fapi_as.protocol.id_token import IdTokenToIssue
-from fapi_as.protocol.openid_claims import claims_about
+from fapi_as.protocol.openid_claims import claims_about, registered_claims
 from fapi_as.protocol.user import RegisteredUser
 from fapi_as.protocol.userinfo_resource import OPENID
 
@@ -37,5 +37,5 @@ def id_token(
         auth_time=grant.auth_time,
         acr=grant.acr,
         nonce=grant.nonce,
-        more=claims_about(user, grant.openid.id_token_claims),
+        more=claims_about(user, registered_claims(grant.openid.id_token_claims, client_scope)),
     )

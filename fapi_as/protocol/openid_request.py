@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.errors import InvalidRequest, RegistrationNotSupported
-from fapi_as.protocol.openid_claims import IDENTITY_CLAIMS
+from fapi_as.protocol.openid_claims import IDENTITY_CLAIMS, registered_claims
 from fapi_as.protocol.parameters import Parameters
 from fapi_as.protocol.profile import (
     ACR_VALUES_LIMIT,
@@ -91,8 +91,8 @@ def parse_openid(
         login_hint=login_hint,
         subject=next(iter(subjects), None),
         acr=_essential_acr(claims),
-        id_token_claims=_names(claims, "id_token"),
-        userinfo_claims=_names(claims, "userinfo"),
+        id_token_claims=registered_claims(_names(claims, "id_token"), client.scope),
+        userinfo_claims=registered_claims(_names(claims, "userinfo"), client.scope),
     )
 
 

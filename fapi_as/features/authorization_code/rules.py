@@ -302,7 +302,7 @@ def _refresh(
         for registered in facts.resources.values()
         if registered.refresh_tokens
     ]
-    if OFFLINE_ACCESS in grant.scope:
+    if OFFLINE_ACCESS in grant.scope and OFFLINE_ACCESS in request.client.registered.scope:
         lifetimes.append(policy.refresh_token_lifetime)
     if not lifetimes:
         return None

@@ -10,12 +10,12 @@ from fapi_as.protocol.authorization import LiveAuthorization
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.decisions import Issue, Refuse
 from fapi_as.protocol.effects import Effect, Record, Require, Required, TakeOnce
-from fapi_as.protocol.openid_claims import claims_about, claims_of_scope
+from fapi_as.protocol.openid_claims import claims_about, claims_of_scope, registered_claims
 from fapi_as.protocol.openid_grant import USERINFO_CLAIMS
 from fapi_as.protocol.user import RegisteredUser
-from fapi_as.protocol.userinfo_resource import IDENTITY_SCOPES
+from fapi_as.protocol.userinfo_resource import IDENTITY_SCOPES, OPENID
 from rs_kit.protocol.access_token import VerifiedAccessToken
-from rs_kit.protocol.errors import InvalidDpopProof, InvalidToken
+from rs_kit.protocol.errors import InsufficientScope, InvalidDpopProof, InvalidToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,7 @@ def decide_userinfo(token: VerifiedAccessToken, facts: UserinfoFacts, once: Take
 
     Raises:
         InvalidToken: one of it has ended (OIDC-50).
+        InsufficientScope: the client may not know who its people are any more.
     """
     authorization, client, user = facts.authorization, facts.client, facts.user
     if authorization is None:
@@ -50,9 +51,11 @@ def decide_userinfo(token: VerifiedAccessToken, facts: UserinfoFacts, once: Take
         raise InvalidToken("the client is gone")
     if user is None or facts.subject != token.subject:
         raise InvalidToken("the user is gone, or known under another name")
-    scope = tuple(value for value in IDENTITY_SCOPES if value in token.scope)
+    if OPENID not in client.scope:
+        raise InsufficientScope("openid is gone", scope=(OPENID,))
+    asked = (*claims_of_scope(value for value in IDENTITY_SCOPES if value in token.scope), *_allowed(token))
     claims: dict[str, object] = {
-        **claims_about(user, (*claims_of_scope(scope), *_allowed(token))),
+        **claims_about(user, registered_claims(asked, client.scope)),
         "sub": token.subject,  # OIDC-51
     }
     return Told(claims=claims, client=client, decision=_decision(token, client, user, once))

@@ -11,8 +11,11 @@ from tests.support.estate import Estate
 from tests.support.fapi_client import Refused, error_of
 from tests.support.house import PASSWORD, RESOURCE, SCOPES, House, callback, page
 from tests.support.openid_scene import (
+    as_alice,
     claims,
     id_token,
+    id_token_of,
+    known,
     obtained,
     opened,
     relying,
@@ -20,6 +23,7 @@ from tests.support.openid_scene import (
     told,
     userinfo,
 )
+from tests.support.token_scene import claims_of
 
 
 @pytest.fixture
@@ -98,9 +102,59 @@ async def test_what_may_not_be_refreshed_any_more_is_not_by_way_of_userinfo(hous
     if change == "resource":
         house.resource(refresh_tokens=False, version=2)
     else:
-        house.change_client("rp", scope=f"{' '.join(SCOPES)} openid profile email")
+        house.change_client("rp", scope=frozenset({*SCOPES, "openid", "profile", "email"}))
     with pytest.raises(Refused, match="invalid_grant"):
         await client.refresh(tokens.refresh_token or "", resource=client.issuer)
+
+
+@pytest.mark.parametrize("place", ["id_token", "userinfo"])
+async def test_no_claim_is_told_that_the_client_is_not_registered_for(house: House, place: str) -> None:
+    known(house)
+    client = relying(house, scope="openid", registered=f"{' '.join(SCOPES)} openid profile")
+    client.resource = client.issuer
+    asked = claims(**{place: {"email": {"essential": True}, "name": None}})
+    consent = await as_alice(client, page(await opened(client, claims=asked)))
+    assert "See your name" in consent.text
+    assert "e-mail" not in consent.text
+    tokens = await obtained(client, claims=asked)
+    said = claims_of(id_token_of(tokens)) | (await userinfo(client, tokens)).json()
+    assert (said["name"], "email" in said) == ("Alice Liddell", False)
+
+
+@pytest.mark.parametrize("place", ["id_token", "userinfo"])
+async def test_a_claim_that_an_operator_took_away_is_not_told_any_more(house: House, place: str) -> None:
+    known(house)
+    scope = f"{' '.join(SCOPES)} openid profile"
+    client = relying(house, scope="openid accounts:read", registered=f"{scope} email")
+    client.resource = RESOURCE
+    asked = claims(**{place: {"email": None, "name": None}})
+    tokens = await obtained(client, claims=asked)
+    for registered, told_today in ((f"{scope} email", True), (scope, False)):
+        house.change_client("rp", scope=frozenset(registered.split()))
+        again = await client.refresh(tokens.refresh_token or "", resource=client.issuer)
+        said = claims_of(id_token_of(again)) | (await userinfo(client, again)).json()
+        assert (said["name"], "email" in said) == ("Alice Liddell", told_today)
+
+
+@pytest.mark.parametrize("scope", ["openid profile email", "openid profile", "profile email"])
+async def test_a_token_from_before_tells_no_more_than_the_client_may_know_today(house: House, scope: str) -> None:
+    known(house)
+    client = relying(house)
+    tokens = await obtained(client)
+    house.change_client("rp", scope=frozenset({*SCOPES, *scope.split()}))
+    answer = await userinfo(client, tokens)
+    if "openid" not in scope:
+        assert (answer.status_code, error_of(answer)) == (403, "insufficient_scope")
+    else:
+        assert ("email" in answer.json(), "name" in answer.json()) == ("email" in scope, True)
+
+
+async def test_offline_access_that_was_taken_away_in_the_meantime_brings_no_refresh_token(house: House) -> None:
+    client = relying(house, scope="openid offline_access")
+    pushed = await client.push(prompt="consent")
+    done = await client.authorize(pushed, username="alice", password=PASSWORD)
+    house.change_client("rp", scope=frozenset({*SCOPES, "openid", "profile"}))
+    assert (await client.redeem(done, pushed)).refresh_token is None
 
 
 @pytest.mark.attack("CON-10")
