@@ -1,11 +1,10 @@
-"""What the suite checks in many places: entropy, errors, and connections that are dropped."""
+"""What the suite checks in many places: entropy and errors."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Awaitable
 from typing import Final
 
 import httpx2
@@ -37,12 +36,3 @@ def refused(response: httpx2.Response, *errors: str) -> str:
     assert DESCRIPTION.match(answer.get("error_description", "")), answer
     assert "access_token" not in answer, answer
     return str(error)
-
-
-async def refused_or_dropped(request: Awaitable[httpx2.Response], *errors: str) -> None:
-    """A refusal as above, or a connection that TLS ended."""
-    try:
-        response = await request
-    except httpx2.TransportError:
-        return
-    refused(response, *errors)

@@ -132,7 +132,7 @@ def registration(
         "token_endpoint_auth_method": "private_key_jwt",
         "redirect_uris": [redirect_uri],
         "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
-        "scope": scope_of(variant, scopes),
+        "scope": scope_of(variant, (*scopes, *(("offline_access",) if variant.is_openid else ()))),
         "default_resource": resource,
         "dpop_bound_access_tokens": variant.sender == "dpop",
     }

@@ -212,6 +212,7 @@ _ROWS: Final = (
     Expectation("2.9", "ended-at-userinfo", "a token of a code that was used twice is refused there", openid),
     Expectation("2.9", "ensure-token-endpoint-fails-with-expired-auth-code", "62 s later: 400 invalid_grant"),
     Expectation("2.9", "refresh-token", "a refresh token is issued, and metadata lists the grant"),
+    Expectation("2.9", "refresh-token-with-offline-access", "scope offline_access with prompt=consent", openid),
     Expectation("2.9", "refresh-token-with-a-new-key", "works: it is bound to the client, not to a DPoP key"),
     Expectation("2.9", "refresh-token-after-30-seconds", "the old one works still: no rotation"),
     Expectation("2.9", "refresh-token-without-client-authentication", "refused"),
@@ -292,6 +293,14 @@ DEVIATIONS: Final = (
     Deviation("id-token-algorithm", "no RS256, anywhere"),
     Deviation("par-test-array-as-audience-fails", "assertions: only the issuer, as a string, at every endpoint"),
     Deviation("no-certificate-on-the-normal-port", "certificates are asked for on the mTLS listener only"),
+    *(
+        Deviation(row, "a missing certificate is told after a completed handshake, never by a dropped one")
+        for row in (
+            "ensure-holder-of-key-required",
+            "refresh-token-without-client-authentication",
+            "refresh-token-without-proof-of-possession",
+        )
+    ),
     Deviation("mtls-aliases", "ports: 8443 and 8444 instead of 9443 and 9444"),
     Deviation(
         "attempt-reuse-authorization-code-after-one-second",
