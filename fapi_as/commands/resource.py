@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,8 +30,18 @@ def add(*, file: str, as_json: bool, config: Path) -> None:
     """
     members = read_members(file)
     with desk(config) as work, refusals("stdin" if file == "-" else file):
+        _refuse_the_issuer(members, work.settings.server.issuer)
         stored = work.operators.add_resource(members, work.stamp)
     print_members(stored.members, as_json=as_json)
+
+
+def _refuse_the_issuer(members: Mapping[str, Any], issuer: str) -> None:
+    """Tokens for it are those of the userinfo endpoint; nobody else may be their audience (OIDC-55)."""
+    from fapi_as.protocol.resource_registration import InvalidResourceMetadata, parse_resource
+
+    if parse_resource(members, version=0).resource == issuer:
+        sentence = "resource is the issuer, which is a resource of its own"
+        raise InvalidResourceMetadata(sentence, sentence)
 
 
 @resource.command("list")

@@ -28,6 +28,12 @@ def test_another_spelling_of_the_same_resource_is_the_same_resource(place: Comma
     assert "registered already" in place.refused("resource", "add", "-", stdin=json.dumps(RESOURCE))
 
 
+@pytest.mark.parametrize("spelling", ["https://localhost:8443", "HTTPS://LOCALHOST:8443"])
+def test_the_issuer_is_no_mcp_server(place: CommandLine, spelling: str) -> None:
+    assert "issuer" in place.refused("resource", "add", "-", stdin=json.dumps({**RESOURCE, "resource": spelling}))
+    assert place.json("resource", "list") == []
+
+
 def test_for_people_a_resource_is_shown_in_lines_and_columns(place: CommandLine) -> None:
     place.json("resource", "add", "-", stdin=json.dumps(RESOURCE))
     assert "resource_name   Ledger tools" in place.run("resource", "show", URI).out
