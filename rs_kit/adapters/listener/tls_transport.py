@@ -23,6 +23,7 @@ else:
 PEER_TLS: Final = "peer_tls"  # what `get_extra_info` calls the outcome of the handshake
 
 _RECORD_BYTES: Final = 16 * 1024  # the largest piece that one read can give
+_PIECE_BYTES: Final = 17 * 1024  # a record and its frame
 _WRITE_BYTES: Final = 64 * 1024
 _UNREAD_BYTES: Final = 256 * 1024  # of a peer that makes TLS answer and reads nothing; a writer stops long before
 _HEADER_BYTES: Final = 5
@@ -56,6 +57,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._phase = _Phase.HANDSHAKE
         self._under: asyncio.Transport | None = None
         self._paused = False
+        self._ahead = bytearray()  # came, and is not given to TLS yet
         self._aligned = True  # whether all that came so far were single whole records
         self._goodbye: asyncio.TimerHandle | None = None
         self.handshaken: asyncio.Future[bool] = loop.create_future()
@@ -68,20 +70,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        if self._phase is _Phase.HANDSHAKE:
-            self._tls.bio_write(data)
-            self._shake_hands()
-        elif self._phase is _Phase.OPEN:
-            self._tls.bio_write(data)
-            single = len(data) == _HEADER_BYTES + int.from_bytes(data[3:_HEADER_BYTES])
-            # a single whole record is read at once: asking for another would cost as much again
-            self._aligned &= single
-            self._read(whole=self._aligned)
-            if not single or data[0] != _APPLICATION_DATA:
-                self._reply()
+        if self._ahead or len(data) > _PIECE_BYTES:
+            self._ahead += data
+            self._take_ahead()
+        else:
+            self._take(data)
 
     @override
     def eof_received(self) -> bool | None:
+        self._go_on()
         if self._phase is _Phase.OPEN:
             self._end_of_stream()
         return False  # the transport closes itself once what is written has left
@@ -162,7 +159,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._paused and self._under is not None:
             self._paused = False
             self._under.resume_reading()
-            self._loop.call_soon(self._read)  # what came before the pause and was not delivered
+            self._loop.call_soon(self._go_on)
 
     @override
     def get_write_buffer_size(self) -> int:
@@ -177,6 +174,33 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._protocol
 
     # --- the steps
+
+    def _take(self, data: bytes) -> None:
+        if self._phase is _Phase.HANDSHAKE:
+            self._tls.bio_write(data)
+            self._shake_hands()
+        elif self._phase is _Phase.OPEN:
+            self._tls.bio_write(data)
+            single = len(data) == _HEADER_BYTES + int.from_bytes(data[3:_HEADER_BYTES])
+            # a single whole record is read at once: asking for another would cost as much again
+            self._aligned &= single
+            self._read(whole=self._aligned)
+            if not single or data[0] != _APPLICATION_DATA:
+                self._reply()
+
+    def _take_ahead(self) -> None:
+        """Give TLS what came in pieces: it keeps room for the most that it was given, as long as the connection."""
+        while self._ahead and not self._paused and not self.is_closing():
+            piece = bytes(self._ahead[:_PIECE_BYTES])
+            del self._ahead[:_PIECE_BYTES]
+            self._take(piece)
+        if self.is_closing():
+            self._ahead.clear()
+
+    def _go_on(self) -> None:
+        """Deliver what came before a pause, or before the end."""
+        self._read()
+        self._take_ahead()
 
     def _shake_hands(self) -> None:
         try:

@@ -231,6 +231,22 @@ def test_what_a_slow_reader_has_not_taken_is_not_lost(run: Run, files: Files) ->
     run(test())
 
 
+def test_tls_is_given_no_more_at_once_than_it_may_keep_room_for(run: Run, files: Files) -> None:
+    async def test() -> None:
+        sizes: list[int] = []
+        side = Side(files, echo)
+        async with side.listening() as port, client(files, port) as (reader, writer):
+            tls = side.transports[0]._tls
+            give = tls.bio_write
+            tls.bio_write = lambda data: sizes.append(len(data)) or give(data)  # type: ignore[method-assign,func-returns-value]
+            writer.write(b"x" * MUCH)
+            assert len(await reader.readexactly(MUCH)) == MUCH
+        assert sum(sizes) > MUCH
+        assert max(sizes) <= 17 * 1024
+
+    run(test())
+
+
 @pytest.mark.parametrize("size", [1, 1024 * 1024], ids=["one by one", "in one piece"])
 def test_records_may_come_cut_and_together(run: Run, files: Files, size: int) -> None:
     async def test() -> None:
