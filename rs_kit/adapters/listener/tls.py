@@ -183,7 +183,7 @@ def _load(context: SSL.Context, certfile: Path, keyfile: Path) -> str:
             context.add_extra_chain_cert(other)
         context.use_privatekey(load_pem_private_key(key, None))  # type: ignore[arg-type]  # of other kinds: TypeError
         context.check_privatekey()
-    except (ValueError, TypeError, UnsupportedAlgorithm, SSL.Error):
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, SSL.Error, crypto.Error):
         raise UnusableCertificate(
             f"{certfile} and {keyfile} are no PEM files, do not belong together, or the key is encrypted"
         ) from None
