@@ -109,8 +109,9 @@ def read(der: bytes) -> x509.Certificate:
             warnings.simplefilter("ignore")
             certificate = x509.load_der_x509_certificate(der)
             serial = certificate.serial_number
-            with contextlib.suppress(*UNREADABLE):  # whoever needs them is told; here they are read once, in silence
-                certificate.extensions  # noqa: B018 - kept by the certificate
+            for part in ("extensions", "subject"):  # kept by the certificate, and read here in silence
+                with contextlib.suppress(*UNREADABLE):  # whoever needs them is told
+                    getattr(certificate, part)
     except UNREADABLE:
         raise UnreadableCertificate("the certificate is not readable") from None
     if not 0 < serial < 1 << _SERIAL_LIMIT:

@@ -10,8 +10,10 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fapi_as.protocol.client_certificate import CertificateSubject, SubjectKind, subject_refusal
 from fapi_as.protocol.distinguished_name import InvalidName, of_subject, parse
 from tests.support.certificate_scene import CN, COUNTRY, ORGANIZATION, STRINGS, name
+from tests.support.certificates import self_signed
 
 # what every text type may carry and nothing that is refused or folded into something else
 _WORDS = st.text(st.characters(categories=("Lu", "Ll", "Nd", "Po", "Sm"), max_codepoint=0x2FF), min_size=1, max_size=12)
@@ -117,3 +119,9 @@ def test_types_may_have_any_of_their_names() -> None:
     assert parse("organizationIdentifier=PSDGB-FCA-1,businessCategory=Private,ST=z") == parse(
         "2.5.4.97=psdgb-fca-1,2.5.4.15=private,stateOrProvinceName=Z"
     )
+
+
+def test_a_country_that_is_none_is_compared_and_nothing_is_printed_about_it() -> None:
+    with pytest.warns(UserWarning, match="length"):  # of who makes it
+        shown = self_signed(x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, "USA", _validate=False)]))
+    assert subject_refusal(CertificateSubject(kind=SubjectKind.DN, value="C=usa"), shown.der) is None
