@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -14,6 +15,8 @@ from tests.expectations.conforming_client import ConformingClient
 from tests.expectations.table import EXPECTATIONS, runnable
 from tests.expectations.variants import VARIANTS, Variant
 from tests.expectations.waiting import Waiting, waiting
+
+_WHOLE = {Path("tests"), Path("tests/expectations")}
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -86,6 +89,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
     coverage_table.remember(item, report)
     return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A cell that a run of the whole folder did not fill is a hole."""
+    whole = all(Path(argument) in _WHOLE for argument in session.config.args) and not session.config.option.keyword
+    if whole and coverage_table.not_run() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -110,6 +110,12 @@ def summary() -> str:
     return ", ".join(f"{cells.count(sign)} {word}" for sign, word in words.items())
 
 
+def not_run() -> list[str]:
+    """The rows with a cell that no test has filled, when any was."""
+    rows = EXPECTATIONS.values() if _seen else ()
+    return [str(row) for row in rows if any(cell(row, variant) == NOT_RUN for variant in VARIANTS)]
+
+
 def complaints() -> Iterator[str]:
     """What is not there yet, and the holes."""
     for missing in NOT_YET if _seen else ():

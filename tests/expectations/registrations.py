@@ -126,13 +126,15 @@ def registration(
     certificate: ClientCertificate | None,
 ) -> dict[str, Any]:
     """RFC 7591 metadata of one client of the suite."""
+    # what may be asked for by a claim, or beside the scope that a test asks for by itself
+    more = ("profile", "email", "offline_access") if variant.is_openid else ()
     jwks = [key.jwk(kid=f"suite-{number}", use="sig", alg=key.alg)]
     members: dict[str, Any] = {
         "client_name": f"Suite client {number}",
         "token_endpoint_auth_method": "private_key_jwt",
         "redirect_uris": [redirect_uri],
         "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
-        "scope": scope_of(variant, (*scopes, *(("offline_access",) if variant.is_openid else ()))),
+        "scope": scope_of(variant, (*scopes, *more)),
         "default_resource": resource,
         "dpop_bound_access_tokens": variant.sender == "dpop",
     }
