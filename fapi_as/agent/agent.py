@@ -289,6 +289,7 @@ class Agent:
                 scope=scope,
                 acr_values=challenge.acr_values if challenge is not None else None,  # STEP-4
                 max_age=challenge.max_age if challenge is not None else None,
+                subject=need.used.subject if demanded and need.used is not None else None,
             )
             granted = yield from by_code(
                 channel, wanted, lambda: self._prompts.shown(self._clock.now(), demanded=demanded)

@@ -36,12 +36,16 @@ _REQUEST_URI: Final = re.compile(r"[!#-\[\]-~]{1,512}\Z")  # RFC 9126 §2.2 leav
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What an authorization request asks for; `acr_values` and `max_age` as a challenge had them (RFC 9470 §4)."""
+    """What an authorization request asks for; `acr_values` and `max_age` as a challenge had them (RFC 9470 §4).
+
+    `subject` is who it has to be: a call that began as one person's does not go on as another's.
+    """
 
     resource: str
     scope: tuple[str, ...]
     acr_values: str | None = None
     max_age: str | None = None
+    subject: str | None = None
 
 
 def by_code(channel: BackChannel, wanted: Asked, before_visit: Callable[[], None]) -> Exchange[Granted]:
@@ -97,9 +101,9 @@ def by_code(channel: BackChannel, wanted: Asked, before_visit: Callable[[], None
         "resource": wanted.resource,
     }
     got = yield from _tokens(channel, redemption, wanted.scope)
-    if nonce is None or (OPENID not in got.scope and got.id_token is None):
+    if nonce is None or (wanted.subject is None and OPENID not in got.scope and got.id_token is None):
         return got
-    expected = Expected(nonce=nonce, max_age=wanted.max_age, acr_values=wanted.acr_values)
+    expected = Expected(nonce=nonce, max_age=wanted.max_age, acr_values=wanted.acr_values, subject=wanted.subject)
     return replace(got, subject=(yield from subject_of(channel, got, expected)))
 
 

@@ -29,7 +29,7 @@ _SUBJECT: Final = re.compile(r"[ -~]{1,255}\Z")  # OIDC Core §2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What the request asked for; a refresh has no `nonce` of its own, but knows the `subject`."""
+    """What the request asked for; a refresh has no `nonce` of its own. Who had tokens before knows the `subject`."""
 
     nonce: str | None = None
     max_age: str | None = None

@@ -216,6 +216,20 @@ def test_a_sign_in_that_is_not_what_was_asked_for_is_refused(lies: dict[str, Any
         stepped_up(lies)
 
 
+@pytest.mark.parametrize("again", [Answer(status=401, headers=(("www-authenticate", STEP_UP),)), insufficient("pay")])
+@pytest.mark.parametrize("another", [{"id_token_lies": {"sub": "bob"}}, {"token_document": {"id_token": None}}])
+def test_a_call_that_began_as_one_persons_does_not_go_on_as_anothers(again: Answer, another: dict[str, Any]) -> None:
+    peer, agent = SigningPeer(token_document={"scope": "accounts:read"}), openid_agent()
+    run_call(agent, peer)
+    held = agent.tokens
+    peer.resource_answers = [again]
+    for name, lie in another.items():
+        setattr(peer, name, {**getattr(peer, name), **lie})
+    with pytest.raises(TokenRejected):
+        run_call(agent, peer)
+    assert agent.tokens is held
+
+
 # --- refreshed
 
 
