@@ -9,7 +9,7 @@ from fapi_as.kernel.messages import EndpointRequest
 from fapi_as.kernel.seam import Context
 from fapi_as.protocol.access_token import Binding
 from fapi_as.protocol.client import RegisteredClient
-from fapi_as.protocol.client_certificate import thumbprint
+from fapi_as.protocol.client_certificate import binding_refusal, thumbprint
 from fapi_as.protocol.effects import TakeOnce
 from fapi_as.protocol.errors import InvalidDpopProof, InvalidRequest
 from fapi_as.protocol.policy import seconds
@@ -63,7 +63,8 @@ def constrained(
     Raises:
         InvalidDpopProof: the proof is wrong, or missing though nothing else binds, or the client registered for it.
         UseDpopNonce: it is right but for its nonce.
-        InvalidRequest: the client's tokens are bound to its certificate and there is none (MTLS-16).
+        InvalidRequest: the client's tokens are bound to its certificate and there is none (MTLS-16), or one whose key
+            is too weak to prove anything.
     """
     proof = offered_proof(context, request)
     by_certificate = client.tls_client_certificate_bound_access_tokens
@@ -72,6 +73,9 @@ def constrained(
     certificate = request.peer_certificate if by_certificate else None
     if by_certificate and certificate is None:
         raise InvalidRequest("no certificate to bind to", "a client certificate is required, see mtls_endpoint_aliases")
+    refusal = None if certificate is None else binding_refusal(certificate)
+    if refusal is not None:
+        raise InvalidRequest(f"certificate: {refusal}", "the client certificate has a key that is not accepted here")
     return Binding(
         jkt=None if proof is None else proof.jkt,
         x5t=None if certificate is None else thumbprint(certificate),

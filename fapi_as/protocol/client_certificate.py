@@ -27,11 +27,13 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from fapi_as.protocol import distinguished_name
 from fapi_as.protocol.distinguished_name import InvalidName
 from fapi_as.protocol.metadata_members import wrong
-from rs_kit.protocol import base64url
+from rs_kit.protocol import base64url, jwk
+from rs_kit.protocol.errors import InvalidJwk
 
 # what cryptography says of octets that are no certificate, or of a part of one; some of it says more of cryptography
 UNREADABLE: Final = (
@@ -47,6 +49,7 @@ CERTIFICATE_LIMIT: Final = 16 * 1024  # octets: some thousand names would cost t
 _SUBJECT_LIMIT: Final = 1024  # characters
 _SERIAL_LIMIT: Final = 160  # bits, RFC 5280 §4.1.2.2
 _CACHED: Final = 256
+_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DNS_NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z")  # RFC 5280 §4.2.1.6, RFC 1034 §3.5
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~-]|%[0-9A-Fa-f]{2})+\Z")
@@ -123,6 +126,32 @@ def read(der: bytes) -> x509.Certificate:
 def thumbprint(der: bytes) -> str:
     """The `x5t#S256` of a certificate (RFC 8705 §3.1)."""
     return base64url.encode(hashlib.sha256(der).digest())
+
+
+def key_refusal(certificate: x509.Certificate) -> str | None:
+    """Why nobody is known by the key of this certificate, and nothing bound to it, or None (FAPI2-CR-4, FAPI2-CR-5)."""
+    try:
+        key = certificate.public_key()
+    except UNREADABLE:
+        return "a certificate has a key of an unknown kind"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return None if key.curve.name in _CURVES else "a certificate has a key on a weak curve"
+    if not isinstance(key, rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
+        return "a certificate has a key of an unknown kind"
+    try:
+        jwk.from_public_key(key)  # the same rules as for registered keys: 2048 to 4096 bits, and not factored
+    except InvalidJwk as error:
+        return f"a certificate has a key that is too weak: {error.detail}"
+    return None
+
+
+@lru_cache(maxsize=_CACHED)
+def binding_refusal(der: bytes) -> str | None:
+    """Why no token may be bound to this certificate, or None; who vouches for it is nobody's question (RFC 8705 §3)."""
+    try:
+        return key_refusal(read(der))
+    except UnreadableCertificate as error:
+        return str(error)
 
 
 def validity_refusal(certificate: x509.Certificate, now: int) -> str | None:

@@ -6,16 +6,14 @@ from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
-from fapi_as.protocol.client_certificate import UNREADABLE
+from fapi_as.protocol.client_certificate import UNREADABLE, key_refusal
 from rs_kit.protocol import jwk
-from rs_kit.protocol.errors import InvalidJwk
 
 Extension = TypeVar("Extension", x509.BasicConstraints, x509.ExtendedKeyUsage, x509.KeyUsage)
 
-_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 _SIGNATURES: Final = frozenset(
     {
@@ -103,20 +101,9 @@ def _is_strong(used: hashes.HashAlgorithm | None) -> bool:
 
 
 def _require_strong(certificate: x509.Certificate) -> None:
-    try:
-        key = certificate.public_key()
-    except UNREADABLE:
-        raise Unfit("a certificate has a key of an unknown kind") from None
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        if key.curve.name not in _CURVES:
-            raise Unfit("a certificate has a key on a weak curve")
-    elif isinstance(key, rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
-        try:
-            jwk.from_public_key(key)  # the same rules as for registered keys: 2048 to 4096 bits, and not factored
-        except InvalidJwk as error:
-            raise Unfit(f"a certificate has a key that is too weak: {error.detail}") from None
-    else:
-        raise Unfit("a certificate has a key of an unknown kind")
+    refusal = key_refusal(certificate)
+    if refusal is not None:
+        raise Unfit(refusal)
 
 
 def _require_certifying(certificate: x509.Certificate) -> None:

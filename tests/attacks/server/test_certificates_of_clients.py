@@ -329,6 +329,22 @@ async def test_a_proof_binds_always_and_a_certificate_where_that_was_registered(
     assert claims_of(tokens.access_token)["cnf"] == expected
 
 
+WEAK_KEYS: Final[dict[str, Any]] = {
+    "RSA of 1024 bits": lambda: rsa.generate_private_key(65537, 1024),
+    "a curve of 192 bits": lambda: ec.generate_private_key(ec.SECP192R1()),
+}
+
+
+@pytest.mark.attack("MTL-17")
+@pytest.mark.parametrize("weak", WEAK_KEYS)
+async def test_no_token_is_bound_to_a_certificate_with_a_weak_key(house: CertifiedHouse, weak: str) -> None:
+    """Who authenticates with a key of its own may show any certificate; whoever breaks that one has the token."""
+    agent = house.certified("agent", house.authority.issue(BANK), method=PRIVATE_KEY_JWT)
+    with agent.showing(self_signed(key=WEAK_KEYS[weak]())):
+        await refused(house, agent.client_credentials, 400, "invalid_request")
+    assert (await agent.client_credentials()).access_token
+
+
 async def test_guesses_with_certificates_end_in_429(house: CertifiedHouse) -> None:
     """CA-6 is one for all methods, and beyond it nothing is verified, whatever is shown."""
     bank = house.certified("bank", house.authority.issue(BANK))
