@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
-import itertools
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -15,14 +13,12 @@ from typing import Any
 import pytest
 import trustme
 import uvloop
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from OpenSSL import SSL
 
 from rs_kit.adapters.listener.tls import RenewedTls, TlsContext, UnusableCertificate
 from rs_kit.adapters.listener.tls_transport import PEER_TLS, TlsTransport
+from tests.support.negotiating_peer import negotiating
 
 MUCH = 3 * 1024 * 1024
-HELLO = b"\x01\0\0\0"  # a client that begins anew
 POURED = 32 * 1024 * 1024  # more than the kernel keeps for a socket
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -301,36 +297,6 @@ def test_a_record_that_was_changed_on_its_way_ends_the_connection_with_an_alert(
             assert heard == [b""]
 
     run(test())
-
-
-def negotiating(port: int) -> tuple[socket.socket, Callable[[], bytes]]:
-    """A connection in TLS 1.2, and its next record: each asks to negotiate anew, and none reads what is answered."""
-    plain = socket.create_connection(("127.0.0.1", port), timeout=5)
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_max_proto_version(SSL.TLS1_2_VERSION)
-    context.set_cipher_list(b"ECDHE+AESGCM:!AES256")
-    tls = SSL.Connection(context, None)
-    tls.set_connect_state()
-    while True:
-        try:
-            tls.do_handshake()
-            break
-        except SSL.WantReadError:
-            with contextlib.suppress(SSL.WantReadError):
-                plain.sendall(tls.bio_read(65536))
-            tls.bio_write(plain.recv(65536))
-    seed, digest, block = b"key expansion" + tls.server_random() + tls.client_random(), b"", b""
-    for _ in range(2):  # RFC 5246 §5
-        digest = hmac.digest(tls.master_key(), digest or seed, "sha256")
-        block += hmac.digest(tls.master_key(), digest + seed, "sha256")
-    cipher, salt, numbers = AESGCM(block[:16]), block[32:36], itertools.count(1)
-
-    def record() -> bytes:
-        number = next(numbers).to_bytes(8)  # RFC 5288 §3
-        sealed = number + cipher.encrypt(salt + number, HELLO, number + b"\x16\x03\x03" + len(HELLO).to_bytes(2))
-        return b"\x16\x03\x03" + len(sealed).to_bytes(2) + sealed
-
-    return plain, record
 
 
 @pytest.mark.attack("HTT-16")
