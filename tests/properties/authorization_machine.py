@@ -93,9 +93,12 @@ class AuthorizationMachine(RuleBasedStateMachine):
 
     @rule(target=requests, client=st.sampled_from(CLIENTS), resource=st.sampled_from(RESOURCES))
     def push(self, client: str, resource: str) -> Any:
+        return self._push(client, resource)
+
+    def _push(self, client: str, resource: str, **openid: str) -> Any:
         peer, expected = self.clients[client], self.model.push(client, resource)
         verifier, state = f"{self._answers:043d}", f"state-{self._answers}"
-        build = lambda: peer.push_request(code_verifier=verifier, state=state, resource=resource)  # noqa: E731 - perhaps built twice
+        build = lambda: peer.push_request(code_verifier=verifier, state=state, resource=resource, **openid)  # noqa: E731 - perhaps built twice
         response = self._run(peer.attempt(build))
         self._settle(expected, error_of(response) or OK)
         if expected != OK:
@@ -171,9 +174,12 @@ class AuthorizationMachine(RuleBasedStateMachine):
         self._settle(OK if yes else "access_denied", place.error or OK)
         assert place.parameters["state"] == tab.request.told["state"]
         if not yes:
+            self.model.forget(tab.request)
             return multiple()
         self.model.note_activity(browser)
-        return Grant(tab.request, self.model.user_version, self.model.now, place.parameters["code"])
+        grant = Grant(tab.request, self.model.user_version, self.model.now, place.parameters["code"])
+        self.model.remember(grant)
+        return grant
 
     @rule(target=tabs, client=st.sampled_from(CLIENTS), resource=st.sampled_from(RESOURCES))
     def ask(self, client: str, resource: str) -> Any:

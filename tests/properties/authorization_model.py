@@ -12,6 +12,7 @@ REQUEST_URI, INTERACTION, CODE = 90, 600, 60  # seconds
 SESSION, IDLE, NOTED = 8 * 3600, 900, 60
 REFRESH, REFRESH_IDLE, REFRESH_NOTED = 30 * 86_400, 14 * 86_400, 3600
 ATTEMPTS, WINDOW = 5, 900
+ACCESS = 300
 OK: Final = "ok"
 
 
@@ -60,6 +61,15 @@ class RefreshToken:
         self.usable_until = self.at + REFRESH_IDLE
 
 
+@dataclass(eq=False)
+class Identity:
+    """An access token for userinfo, with what a client needs to use it."""
+
+    grant: Grant
+    at: int
+    tokens: Any
+
+
 @dataclass
 class Session:
     user_version: int
@@ -76,6 +86,7 @@ class Model:
     user_enabled: bool = True
     attempts: list[int] = field(default_factory=list)
     sessions: dict[str, Session] = field(default_factory=dict)
+    said_yes: dict[tuple[str, str, int], Grant | None] = field(default_factory=dict)  # None: a no came after it
 
     def push(self, client: str, resource: str) -> str:
         if client not in self.clients:
@@ -125,6 +136,40 @@ class Model:
         until = min(self.now + IDLE, session.ends_at)
         if until - session.idle_until >= at_least:
             session.idle_until = until
+
+    def _page_of(self, request: Request) -> tuple[str, str, int]:
+        return request.client, request.resource, self.user_version
+
+    def remember(self, grant: Grant) -> None:
+        self.said_yes.setdefault(self._page_of(grant.request), grant)
+
+    def forget(self, request: Request) -> None:
+        if self.is_remembered(request):
+            self.said_yes[self._page_of(request)] = None
+
+    def is_remembered(self, request: Request) -> bool:
+        grant = self.said_yes.get(self._page_of(request))
+        return grant is not None and not grant.ended and self.now < grant.at + CODE + REFRESH
+
+    def silently(self, request: Request, browser: str) -> str:
+        request.complete = True
+        if not self.is_signed_in(browser):
+            return "login_required"
+        self.note_activity(browser, at_least=NOTED)
+        if not self.is_remembered(request):
+            return "consent_required"
+        self.note_activity(browser)
+        return OK
+
+    def identify(self, token: RefreshToken) -> str:
+        answer = self.refresh(token, token.grant.request.client)
+        return "invalid_grant" if answer == "invalid_target" else answer  # userinfo is there, but not without a ground
+
+    def tell(self, identity: Identity) -> str:
+        grant, client = identity.grant, identity.grant.request.client
+        allowed = self.user_enabled and grant.user_version == self.user_version and not grant.ended
+        in_time = self.now < min(identity.at + ACCESS, grant.at + CODE + REFRESH)
+        return OK if client in self.clients and allowed and in_time else "invalid_token"
 
     def _still_allowed(self, grant: Grant) -> str:
         if not self.user_enabled or grant.user_version != self.user_version:

@@ -46,6 +46,8 @@ class OperatedMemory(MemoryStore):
     def change_user(self, **changes: Any) -> None:
         (user,) = self.users.values()
         self.put_user(replace(user, version=user.version + 1, **changes))
+        opened = self.rows.authorizations.values()
+        self.rows.revoked |= {one.authorization_id for one in opened if one.subject == user.subject}
 
     async def close(self) -> None:
         return

@@ -16,6 +16,7 @@ from fapi_as.protocol.audit_events import AuditEvent, Stamp
 from fapi_as.protocol.decisions import Decision, Issue
 from fapi_as.protocol.effects import Effect, Record, Revoke, Spend
 from tests.properties.authorization_machine import AuthorizationMachine
+from tests.properties.openid_machine import OpenidMachine
 from tests.properties.operated_stores import OperatedMemory, OperatedSqlite
 
 # the same runs every time, so that a red test is red again; `make fuzz` draws others and prints their seed
@@ -40,10 +41,21 @@ REACHED = {
     "arrive: invalid_request_uri",
     "arrive: unauthorized_client",
 }
+REACHED_WITH_OPENID = {
+    "go_without_a_page: ok",
+    "go_without_a_page: login_required",
+    "go_without_a_page: consent_required",
+    "identify: ok",
+    "identify: invalid_grant",
+    "tell: ok",
+    "tell: invalid_token",
+}
 
 
-def machine(store: Callable[[], Any]) -> type[AuthorizationMachine]:
-    return type("Machine", (AuthorizationMachine,), {"make_store": staticmethod(store), "answered": Counter()})
+def machine(
+    store: Callable[[], Any], kind: type[AuthorizationMachine] = AuthorizationMachine
+) -> type[AuthorizationMachine]:
+    return type("Machine", (kind,), {"make_store": staticmethod(store), "answered": Counter()})
 
 
 def test_two_thousand_steps_are_answered_as_the_model_says() -> None:
@@ -51,6 +63,20 @@ def test_two_thousand_steps_are_answered_as_the_model_says() -> None:
     run_state_machine_as_test(driven, settings=QUICK)
     assert driven.answered.total() >= 2000
     assert driven.answered.keys() >= REACHED
+
+
+def test_openid_connect_is_answered_as_the_model_says() -> None:
+    driven = machine(OperatedMemory, OpenidMachine)
+    run_state_machine_as_test(driven, settings=QUICK)
+    assert driven.answered.keys() >= REACHED_WITH_OPENID
+
+
+def test_openid_connect_on_sqlite_is_answered_for_by_the_same_model(tmp_path: Path) -> None:
+    migrate(f"sqlite:///{tmp_path}/migrated.db")
+    made = iter(range(1_000))
+    driven = machine(lambda: OperatedSqlite(tmp_path / "migrated.db", tmp_path / f"{next(made)}.db"), OpenidMachine)
+    run_state_machine_as_test(driven, settings=settings(QUICK, max_examples=8))
+    assert driven.answered["tell: ok"]
 
 
 def test_the_store_on_sqlite_is_answered_for_by_the_same_model(tmp_path: Path) -> None:
