@@ -27,6 +27,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from fapi_as.adapters.store import migrate
 from tests.properties.authorization_machine import AuthorizationMachine
+from tests.properties.openid_machine import OpenidMachine
 from tests.properties.operated_stores import OperatedMemory, OperatedSqlite
 from tests.properties.parser_seeds import SEEDS
 from tests.properties.tools_that_run import Trial
@@ -35,6 +36,7 @@ from tests.support.tool_servers import KINDS
 FOLDER: Final = Path("build/fuzz")
 ROUND: Final = 200  # runs of the machine between two lines of the report
 ON_SQLITE: Final = 10  # every tenth seed, for a tenth of the runs
+WITH_OPENID: Final = 3  # one round in so many has a client of OpenID Connect
 MACHINE: Final = "machine"
 TOOLS: Final = "tools"
 GRACE: Final = 60  # seconds that a parser's process may take beside its fuzzing
@@ -57,7 +59,8 @@ def drive(steps: int, first_seed: int) -> None:
             )
             stores = partial(_on_sqlite, migrated) if on_sqlite else OperatedMemory
             members = {"make_store": staticmethod(stores), "answered": answered}
-            machine = type("Machine", (AuthorizationMachine,), members)
+            kind = AuthorizationMachine if drawn % WITH_OPENID else OpenidMachine
+            machine = type("Machine", (kind,), members)
             run_state_machine_as_test(
                 seed(drawn)(machine),
                 settings=settings(
