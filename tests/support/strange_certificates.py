@@ -37,13 +37,15 @@ class Strange:
 
     der: bytes
     key: EllipticCurvePrivateKey | RSAPrivateKey
+    above: tuple[bytes, ...] = ()
 
     def shown_by(self, context: ssl.SSLContext, directory: Path) -> None:
         """Let a client show it; our own OpenSSL must not judge it first."""
         context.set_ciphers("ECDHE+AESGCM:@SECLEVEL=0")
         private = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         file = directory / "strange.pem"
-        file.write_bytes(private + ssl.DER_cert_to_PEM_cert(self.der).encode())
+        chain = "".join(map(ssl.DER_cert_to_PEM_cert, (self.der, *self.above)))
+        file.write_bytes(private + chain.encode())
         context.load_cert_chain(file)
 
 
@@ -55,6 +57,16 @@ def with_an_extension_of(size: int) -> Strange:
 def with_names(count: int) -> Strange:
     """Many subject alternative names."""
     return _made(x509.SubjectAlternativeName([x509.DNSName(f"{number}.example") for number in range(count)]))
+
+
+def below_an_authority_with_constraints(count: int) -> Strange:
+    """Many addresses, each to be compared with as many that its authority excludes: a million are the most at once."""
+    addresses = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"u://{n}.a") for n in range(count)])
+    excluded = [x509.UniformResourceIdentifier(f".{n}.b") for n in range(count)]
+    constraints = x509.NameConstraints(permitted_subtrees=None, excluded_subtrees=excluded)
+    above = _made(constraints, names=("root.example", "authority.example"), authority=True)
+    below = _made(addresses, names=("authority.example", NAME))
+    return Strange(der=below.der, key=below.key, above=(above.der,))
 
 
 def with_a_key_of_14_kilobits() -> Strange:
@@ -107,6 +119,7 @@ KINDS: Final[dict[str, Callable[[], Strange]]] = {
     "an extension of 90 KiB": lambda: with_an_extension_of(90 * 1024),
     "4096 names": lambda: with_names(4096),
     "a key of 14 kilobits": with_a_key_of_14_kilobits,
+    "a million names to compare": lambda: below_an_authority_with_constraints(1000),
     "serial number zero": lambda: with_serial(b"\0"),
     "a negative serial number": lambda: with_serial(b"\x80"),
     "a name that is no text": with_a_name_that_is_no_text,
@@ -119,11 +132,16 @@ KINDS: Final[dict[str, Callable[[], Strange]]] = {
 def _made(
     extension: x509.ExtensionType | None = None,
     key: EllipticCurvePrivateKey | RSAPrivateKey | None = None,
+    *,
+    names: tuple[str, str] = (NAME, NAME),
+    authority: bool = False,
 ) -> Strange:
     key = key or generate_private_key(SECP256R1())
-    now, name = datetime.now(UTC), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
-    day = timedelta(days=1)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), _SERIAL, now - day, now + day)
+    issuer, subject = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in names)
+    now, day = datetime.now(UTC), timedelta(days=1)
+    builder = x509.CertificateBuilder(issuer, subject, key.public_key(), _SERIAL, now - day, now + day)
+    if authority:
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     if extension is not None:
         builder = builder.add_extension(extension, critical=False)
     return Strange(der=builder.sign(key, SHA256()).public_bytes(Encoding.DER), key=key)

@@ -39,6 +39,8 @@ _OPTIONS: Final = (
     # RFC 9325 §3.4: ticket keys must change, and OpenSSL's never do; a certificate is shown anew in every handshake
     | SSL.OP_NO_TICKET
 )
+# so that OpenSSL builds none, not even of two, whose names and constraints could be made to cost; -1 is its default
+_NO_CHAIN: Final = -2
 _PROTOCOL: Final = b"http/1.1"
 _LOOK_SECONDS: Final = 1.0  # between two looks at the files
 _CLIENT_CERTIFICATE_BYTES: Final = 32 * 1024  # with its chain; OpenSSL itself reads a hundred KiB and keeps them
@@ -100,7 +102,7 @@ class TlsContext:
         if client_certificates:
             # nothing that is raised here would reach us: OpenSSL calls it
             context.set_verify(SSL.VERIFY_PEER, _accept)
-            context.set_verify_depth(0)  # no chain is built, so none can be made to cost
+            context.set_verify_depth(_NO_CHAIN)
         self.server_certificate = _load(context, Path(certfile), Path(keyfile))
         self._context = context
 
