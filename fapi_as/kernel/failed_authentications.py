@@ -6,6 +6,7 @@ import hashlib
 from typing import Final, NamedTuple
 
 from fapi_as.kernel.messages import EndpointRequest
+from fapi_as.protocol.client_certificate import thumbprint
 from fapi_as.protocol.errors import TooManyRequests
 from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import FAILED_AUTHENTICATIONS_LIMIT, FAILED_AUTHENTICATIONS_WINDOW
@@ -25,6 +26,8 @@ class _Failures(NamedTuple):
 class FailedAuthentications:
     """The failures of this worker by (client_id, source); a name counts whether it is a client's or nobody's (CA-3).
 
+    The source is an address; of a client behind a proxy, which has the proxy's address, it is the certificate.
+
     Args:
         pairs_kept: how many pairs are remembered; the one that began first goes.
     """
@@ -41,7 +44,7 @@ class FailedAuthentications:
         """
         if not self._failures:
             return
-        failures = self._failures.get(_pair(client_id, request.source))
+        failures = self._failures.get(_pair(client_id, request))
         if failures is None or not _is_open(failures, request.now):
             return
         if failures.times > FAILED_AUTHENTICATIONS_LIMIT:
@@ -49,7 +52,7 @@ class FailedAuthentications:
 
     def count(self, client_id: str, request: EndpointRequest) -> None:
         """One more."""
-        pair = _pair(client_id, request.source)
+        pair = _pair(client_id, request)
         failures = self._failures.get(pair)
         if failures is not None and _is_open(failures, request.now):
             self._failures[pair] = failures._replace(times=failures.times + 1)
@@ -68,7 +71,11 @@ def _is_open(failures: _Failures, now: int) -> bool:
     return 0 <= now - failures.began_at < _WINDOW
 
 
-def _pair(client_id: str, source: str) -> bytes:
+def _pair(client_id: str, request: EndpointRequest) -> bytes:
+    source = site_of(request.source)
+    if request.proxied and request.peer_certificate is not None:
+        # the address is everybody's: a stranger who comes through the same proxy must lock nobody out
+        source = f"x5t#S256 {thumbprint(request.peer_certificate)}"
     # a digest, because strangers choose the name and its length; JSON can spell lone surrogates
-    named = f"{len(client_id)}:{client_id}{site_of(source)}".encode("utf-8", "surrogatepass")
+    named = f"{len(client_id)}:{client_id}{source}".encode("utf-8", "surrogatepass")
     return hashlib.sha256(named).digest()

@@ -25,6 +25,7 @@ class EndpointRequest:
     peer_certificate: bytes | None = None  # DER, whose key the peer of this connection holds
     peer_chain: tuple[bytes, ...] = ()  # DER: what else it sent; proves nothing by itself
     mutual_tls: bool = False  # whether it came to the address where certificates are asked for
+    proxied: bool = False  # whether `source` is a proxy, through which everybody comes
 
     @property
     def stamp(self) -> Stamp:

@@ -26,6 +26,7 @@ from rs_kit.protocol.errors import InvalidRequest, InvalidToken
 from rs_kit.protocol.http import Headers
 
 REFUSED: Final = "rs_kit.proxied_certificate.refused"  # in the scope, for applications that refuse in their own way
+PROXIED: Final = "rs_kit.proxied_certificate.proxied"  # in the scope: True where the peer is the proxy
 SECRET_HEADER: Final = "x-proxy-secret"  # noqa: S105 - the name of a field
 _FEWEST_SECRET_BYTES: Final = 32
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
@@ -113,7 +114,7 @@ class ProxiedCertificate:
         if not self._is_proxy(scope, headers):
             await self._app(inner, receive, send)
             return
-        inner.update(_said(scope, None))
+        inner.update(_said(scope, None), **{PROXIED: True})
         try:
             shown = client_certificate(headers)
         except InvalidRequest as error:

@@ -16,7 +16,7 @@ from fapi_as.protocol.errors import (
     UnsupportedContentEncoding,
 )
 from fapi_as.protocol.profile import REQUEST_BODY_LIMIT
-from rs_kit.adapters.proxied_certificate import REFUSED
+from rs_kit.adapters.proxied_certificate import PROXIED, REFUSED
 
 BODY_TIME_LIMIT: Final = timedelta(seconds=15)  # HTT-16 of the attack catalogue
 # where the listener leaves them, in scope["state"]
@@ -44,6 +44,7 @@ def endpoint_request(scope: Scope, *, path: str, now: int, correlation_id: str, 
         peer_certificate=state.get(PEER_CERTIFICATE),
         peer_chain=state.get(PEER_CHAIN, ()),
         mutual_tls=state.get(MUTUAL_TLS, False),
+        proxied=scope.get(PROXIED, False),
     )
 
 

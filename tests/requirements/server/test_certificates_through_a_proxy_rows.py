@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from fapi_as.protocol.profile import FAILED_AUTHENTICATIONS_LIMIT
 from rs_kit.adapters.proxied_certificate import ProxyTrust
 from tests.support.bank_certificates import BankCertificates
 from tests.support.certificates import Authority, Shown, self_signed
@@ -161,3 +162,20 @@ async def test_from_any_other_address_no_header_of_a_proxy_counts(
         await refused(house, client.client_credentials, 401, "invalid_client")
     refusals = [written for written in house.store.written if written.fact.error == "invalid_client"]
     assert [written.stamp.source for written in refusals] == ["127.0.0.1"]
+
+
+@pytest.mark.attack("MTL-15")
+@pytest.mark.parametrize("shows", [True, False], ids=["a certificate", "none"])
+async def test_a_stranger_behind_the_proxy_locks_no_client_out(
+    house: CertifiedHouse, certificates: BankCertificates, shows: bool
+) -> None:
+    proxy = TerminatingProxy(house, certificates, "a secret")
+    client = through(proxy, house.authority.issue(BANK))
+    async with proxy.serving():
+        message = client.credentials_request()
+        proxy.tells = told(Authority("CN=Stranger").issue(BANK)) if shows else []
+        for _ in range(FAILED_AUTHENTICATIONS_LIMIT):
+            assert (await client.send(message)).status_code == 401
+        assert (await client.send(message)).status_code == 429
+        proxy.tells = None
+        assert (await client.client_credentials()).access_token

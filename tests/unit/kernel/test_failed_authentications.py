@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fapi_as.kernel.failed_authentications import FailedAuthentications
@@ -63,6 +65,17 @@ def test_one_ipv6_site_is_one_source(failed: FailedAuthentications) -> None:
 def test_a_name_and_a_source_cannot_be_spelt_as_another_pair(failed: FailedAuthentications) -> None:
     fail(failed, TOO_MANY, "agent1", at(source="92.0.2.1"))
     assert not is_full(failed, "agent", at(source="192.0.2.1"))
+
+
+def test_behind_a_proxy_the_certificate_is_the_source_and_elsewhere_the_address(failed: FailedAuthentications) -> None:
+    proxied = replace(at(), proxied=True)
+    one, other = replace(proxied, peer_certificate=b"one"), replace(proxied, peer_certificate=b"other")
+    fail(failed, TOO_MANY, request=one)
+    assert is_full(failed, request=one)
+    assert not is_full(failed, request=other)
+    assert not is_full(failed, request=proxied)
+    fail(failed, TOO_MANY, request=replace(at(), peer_certificate=b"one"))
+    assert is_full(failed, request=replace(at(), peer_certificate=b"other"))
 
 
 @pytest.mark.parametrize("name", ["", "\ud800", "a" * 8000, "nul\0"])
