@@ -110,7 +110,7 @@ class RequestReader:
         if self._at is _At.SIZED_BODY:
             only_more, limit = size < self._left, ABSORBED_LIMIT
         elif self._at is _At.HEAD:
-            within_a_line = self._data[-1:] not in (b"", b"\r", b"\n")
+            within_a_line = bytes(self._data[-1:]) not in {b"", b"\r", b"\n"}
             only_more, limit = within_a_line and not data.translate(None, _WITHIN_A_LINE), HEAD_LIMIT
         else:
             return False
