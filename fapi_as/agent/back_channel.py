@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
+from fapi_as.agent.challenge import chosen
 from fapi_as.agent.discovery import ServerMetadata
 from fapi_as.agent.errors import AnswerRejected, NonceLoop
 from fapi_as.agent.exchange import Nonces, json_object, send
@@ -129,6 +130,9 @@ class BackChannel:
         learnt = self.nonces.learn(url, answer)
         if not learnt or answer.status not in _DEMANDS_NONCE:
             return False
+        challenge = chosen(answer.every("www-authenticate"))  # RFC 9449 §9: so do resource servers, and userinfo is one
+        if challenge is not None and challenge.error == "use_dpop_nonce":
+            return True
         try:
             return json_object(answer, what).get("error") == "use_dpop_nonce"
         except AnswerRejected:

@@ -52,6 +52,8 @@ class SigningPeer(Peer):
     swapped: bool = False  # an ID token in the place of the response
     userinfo_lies: Changes = field(default_factory=dict)
     userinfo_signed: bool = False
+    userinfo_nonce: str | None = None  # where it is another than the token endpoint's
+    told_in_a_challenge: bool = False  # the demand for a nonce, as resource servers do it
     request_objects: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     id_tokens: list[str] = field(default_factory=list)
     numbers: count[int] = field(default_factory=lambda: count(1))
@@ -89,8 +91,11 @@ class SigningPeer(Peer):
         headers = dict(request.headers)
         if headers["authorization"].partition(" ")[2] not in self.issued:
             return as_json(401, {"error": "invalid_token"})
-        nonce = (("dpop-nonce", self.server_nonce),) if self.server_nonce is not None else ()
-        if nonce and opened(headers["dpop"])[1].get("nonce") != self.server_nonce:
+        wanted = self.userinfo_nonce or self.server_nonce
+        nonce = (("dpop-nonce", wanted),) if wanted is not None else ()
+        if nonce and opened(headers["dpop"])[1].get("nonce") != wanted:
+            if self.told_in_a_challenge:
+                return Answer(status=401, headers=(("www-authenticate", 'DPoP error="use_dpop_nonce"'), *nonce))
             return as_json(401, {"error": "use_dpop_nonce"}, nonce)
         claims = {"sub": "alice", "name": "Alice", **self.userinfo_lies}
         if not self.userinfo_signed:

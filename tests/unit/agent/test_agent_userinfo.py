@@ -55,6 +55,13 @@ async def test_what_is_told_about_the_person_of_the_id_token_is_taken() -> None:
     assert "ath" in opened(header(last, "dpop"))[1]
 
 
+@pytest.mark.parametrize("in_a_challenge", [False, True])
+async def test_a_nonce_that_userinfo_demands_is_learnt_from_the_body_or_the_challenge(in_a_challenge: bool) -> None:
+    peer = SigningPeer(server_nonce="n1", userinfo_nonce="n2", told_in_a_challenge=in_a_challenge)
+    assert await told(peer) == {"sub": "alice", "name": "Alice"}
+    assert [opened(header(sent, "dpop"))[1]["nonce"] for sent in peer.requests_to("/userinfo")] == ["n1", "n2"]
+
+
 @pytest.mark.requirement("OIDC-56", proves="refused")
 @pytest.mark.parametrize("subject", ["mallory", "Alice", "", None, 7])
 @pytest.mark.parametrize("signed", [False, True])
