@@ -15,6 +15,7 @@ from hypercorn.typing import ASGIFramework
 
 from rs_kit.adapters.hypercorn import Listener, ListenerConfig
 from rs_kit.adapters.listener.connection import Connection
+from rs_kit.adapters.listener.incoming import Incoming
 from rs_kit.adapters.listener.strict_http1 import Phase
 from tests.support.raw_http import RawAnswer, answers, request
 
@@ -82,7 +83,8 @@ class Listening:
 async def listening(app: Application, **settings: Any) -> AsyncIterator[Listening]:
     config = ListenerConfig(**settings)
     listener = Listener(ASGIWrapper(cast(ASGIFramework, app)), config, {})
-    server = await asyncio.start_server(listener.accept, "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Incoming(asyncio.StreamReader(), listener.accept), "127.0.0.1", 0)
     try:
         yield Listening(listener, server.sockets[0].getsockname()[1])
     finally:
