@@ -158,10 +158,11 @@ async def test_offline_access_that_was_taken_away_in_the_meantime_brings_no_refr
 
 
 @pytest.mark.attack("CON-10")
-async def test_a_no_at_the_same_time_wins_over_an_earlier_yes(house: House) -> None:
+@pytest.mark.parametrize("mode", ["query", "jwt"])
+async def test_a_no_at_the_same_time_wins_over_an_earlier_yes(house: House, mode: str) -> None:
     client = relying(house)
     await signed_in(client)
-    pushed = await client.push(prompt="none")
+    pushed = await client.push(prompt="none", response_mode=mode)
     codes = len(house.store.handles_of(HandleKind.CODE))
     commit = house.store.commit
 
@@ -174,7 +175,11 @@ async def test_a_no_at_the_same_time_wins_over_an_earlier_yes(house: House) -> N
     house.store.commit = forgets_first  # type: ignore[method-assign]
     place = await client.browser.open(client.authorization_url(pushed), stop_at=pushed.redirect_uri)
     assert len(house.store.handles_of(HandleKind.CODE)) == codes
-    assert callback(place).error == "consent_required"
+    said = callback(place).parameters
+    assert (claims_of(said["response"]) if mode == "jwt" else said)["error"] == "consent_required"
+    assert set(said) == ({"response"} if mode == "jwt" else {"error", "error_description", "state", "iss"})
+    errors = [fact.error for fact in house.store.facts if fact.error not in {None, "use_dpop_nonce"}]
+    assert errors == ["consent_required"]
 
 
 @pytest.mark.attack("TIM-02")
