@@ -61,6 +61,10 @@ def _der(text: object) -> bytes:
     if not isinstance(text, str) or len(text) > _ENCODED_LIMIT:
         raise InvalidJwk("x5c")
     try:
-        return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)  # RFC 4648 §4: not the URL alphabet
+        encoded = text.encode("ascii")
+        der = binascii.a2b_base64(encoded, strict_mode=True)  # RFC 4648 §4: not the URL alphabet
     except ValueError:
         raise InvalidJwk("x5c is not base64") from None
+    if binascii.b2a_base64(der, newline=False) != encoded:  # padding that pads nothing, bits that are no zeros
+        raise InvalidJwk("x5c is not base64 in its one form")
+    return der

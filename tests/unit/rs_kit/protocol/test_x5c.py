@@ -95,6 +95,12 @@ def test_what_is_no_list_of_certificates_is_refused(value: Any) -> None:
     assert refusal.value.detail.startswith("x5c")
 
 
+@pytest.mark.parametrize("text", ["AAAA=", "AAAA==", "AAB=", "AB=="])
+def test_base64_has_one_form(text: str) -> None:
+    with pytest.raises(InvalidJwk):
+        x5c.chain({"x5c": [text]})
+
+
 def test_a_certificate_for_a_key_that_nobody_knows_is_refused() -> None:
     der = certificate(ec.derive_private_key(5, ec.SECP256R1()).public_key())
     unknown = der.replace(bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030163"))
