@@ -182,10 +182,19 @@ def not_remembered(openid: OpenidRequest) -> ProtocolError:
 
 
 def by_an_earlier_yes(approved: Issue, facts: ConsentFacts, ended: Refuse) -> Issue:
-    """The approval of somebody who is not asked: the yes still counts when the transaction runs, or `ended` is told."""
+    """The approval of somebody who is not asked: the yes still counts when the transaction runs, or `ended` is told.
+
+    So it is when anything else has ended: no page is shown. Only a client that changed may be none to redirect to.
+    """
     until = facts.remembered_until or 0
     yes = Touch(kind=HandleKind.CONSENT, digest=facts.remembered_as, usable_until=until, delete_after=until)
-    return Issue(effects=(yes, *approved.effects), lost={**approved.lost, yes: ended})
+    page = {effect: refuse for effect, refuse in approved.lost.items() if effect in facts.spends or _is_client(effect)}
+    told = dict.fromkeys((yes, *(effect for effect in approved.lost if effect not in page)), ended)
+    return Issue(effects=(yes, *approved.effects), lost={**told, **page})
+
+
+def _is_client(effect: Effect) -> bool:
+    return isinstance(effect, Require) and effect.required is Required.CLIENT
 
 
 def approve(facts: ConsentFacts, drawn: DrawnHandles, now: int, policy: Policy) -> Issue:

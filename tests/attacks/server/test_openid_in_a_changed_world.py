@@ -182,6 +182,38 @@ async def test_a_no_at_the_same_time_wins_over_an_earlier_yes(house: House, mode
     assert errors == ["consent_required"]
 
 
+@pytest.mark.requirement("OIDC-5", proves="refused")
+@pytest.mark.parametrize("change", ["session", "user", "resource", "client"])
+async def test_no_page_is_shown_of_what_changed_at_the_last_moment(house: House, change: str) -> None:
+    client = relying(house, scope="openid accounts:read")
+    client.resource = RESOURCE
+    await signed_in(client)
+    pushed = await client.push(prompt="none")
+    commit = house.store.commit
+
+    async def changes_first(decision: Any, stamp: Any) -> Any:
+        if any(getattr(effect, "kind", None) is HandleKind.CODE for effect in decision.effects):
+            if change == "session":
+                house.store.rows.spent |= {
+                    (kept.kind, kept.digest) for kept in house.store.handles_of(HandleKind.SESSION)
+                }
+            elif change == "user":
+                house.change_user()
+            elif change == "resource":
+                house.resource(version=2)
+            else:
+                house.change_client("rp")
+        return await commit(decision, stamp)
+
+    house.store.commit = changes_first  # type: ignore[method-assign]
+    place = await client.browser.open(client.authorization_url(pushed), stop_at=pushed.redirect_uri)
+    if change == "client":  # perhaps the address is not its own any more
+        assert page(place).error == "invalid_request"
+    else:
+        assert callback(place).error == "consent_required"
+    assert len(house.store.handles_of(HandleKind.CODE)) == 1
+
+
 @pytest.mark.attack("TIM-02")
 async def test_a_session_that_comes_back_with_the_clock_is_no_new_sign_in(house: House) -> None:
     client = relying(house)
