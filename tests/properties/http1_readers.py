@@ -21,13 +21,15 @@ class Seen:
     body: bytes
 
 
-def ours(pieces: list[bytes]) -> tuple[list[Seen], bool]:
-    """The whole requests in these bytes, and whether the rest was refused."""
+def ours(pieces: list[bytes], *, absorbing: bool = False) -> tuple[list[Seen], bool]:
+    """The whole requests in these bytes, and whether the rest was refused; perhaps without looking at every piece."""
     reader = RequestReader(body_limit=BODY_LIMIT)
     seen: list[Seen] = []
     head, body = None, b""
     try:
         for piece in pieces:
+            if absorbing and reader.absorb(piece):
+                continue
             reader.receive(piece)
             while (event := reader.next()) is not None:
                 if isinstance(event, Head):

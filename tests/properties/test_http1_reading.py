@@ -110,6 +110,14 @@ def test_how_the_bytes_are_cut_changes_nothing(data: bytes, cuts: list[int]) -> 
     assert ours(pieces) == ours([data])
 
 
+@pytest.mark.attack("HTT-16")
+@given(streams(), st.lists(st.integers(0, 400), max_size=40))
+def test_bytes_for_which_nobody_is_woken_change_nothing(data: bytes, cuts: list[int]) -> None:
+    places = sorted({cut for cut in cuts if cut < len(data)})
+    pieces = [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
+    assert ours(pieces, absorbing=True) == ours([data])
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_give_requests_or_the_one_refusal(data: bytes) -> None:
     ours([data])
