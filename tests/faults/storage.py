@@ -145,8 +145,9 @@ class Injection:
         ]
 
 
+# `when` counts for each process: its start may open the database as often as it likes, what serves must fail
 EIO = Injection(name="EIO on fsync", calls="fdatasync,fsync", error="EIO", when="20+5", may_be_kept=True)
-ENOSPC = Injection(name="ENOSPC on pwrite64", calls="pwrite64", error="ENOSPC", when="60+7", may_be_kept=False)
+ENOSPC = Injection(name="ENOSPC on pwrite64", calls="pwrite64", error="ENOSPC", when="150+7", may_be_kept=False)
 
 
 async def injected(injection: Injection, rounds: int, *, seconds: float = 4.0, tree: Path | None = None) -> Verdict:
