@@ -164,11 +164,26 @@ async def test_a_code_that_was_stolen_signs_nobody_in_elsewhere(house: House, wh
     assert (raised.value.status, raised.value.error) == (400, "invalid_grant")
 
 
+@pytest.mark.requirement("MD-5", proves="holds")
+async def test_what_the_metadata_says_plainly_is_all_that_it_says(house: House) -> None:
+    document = (await house.http.get(f"{ISSUER}/.well-known/oauth-authorization-server")).json()
+    assert (document["issuer"], document["jwks_uri"]) == (ISSUER, f"{ISSUER}/jwks")
+
+
 @pytest.mark.requirement("MD-5", proves="refused")
 @pytest.mark.parametrize("path", ["oauth-authorization-server", "openid-configuration"])
 async def test_no_metadata_is_said_to_be_signed_that_is_not(house: House, path: str) -> None:
     document = (await house.http.get(f"{ISSUER}/.well-known/{path}")).json()
     assert "signed_metadata" not in document
+
+
+@pytest.mark.requirement("BCP-7", proves="holds")
+async def test_the_metadata_is_published_and_every_address_in_it_is_https(house: House) -> None:
+    response = await house.http.get(f"{ISSUER}/.well-known/openid-configuration")
+    addresses = [value for name, value in response.json().items() if name.endswith(("_endpoint", "_uri"))]
+    assert response.status_code == 200
+    assert addresses
+    assert all(address.startswith("https://") for address in addresses)
 
 
 @pytest.mark.requirement("BCP-7", proves="refused")
