@@ -153,11 +153,10 @@ def _refuse_certificates_where_none_are_asked_for(members: Mapping[str, Any], po
 
 def _refuse_a_jwks_uri_inside(members: Mapping[str, Any], allowed_private_hosts: tuple[str, ...]) -> None:
     """A name that is never looked up is refused here already; where others lead is judged at every fetch."""
-    from fapi_as.protocol.client_key_set import registered_jwks_uri
-    from fapi_as.protocol.metadata_members import wrong
+    from fapi_as.protocol.metadata_members import fetched_uri, wrong
     from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url, require_name
 
-    uri = registered_jwks_uri(members)
+    uri = fetched_uri(members, "jwks_uri")
     if uri is None:
         return
     try:

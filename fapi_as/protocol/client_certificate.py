@@ -14,7 +14,6 @@ A certificate may have other names beside the one that is registered.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import ipaddress
 import re
 import warnings
@@ -32,7 +31,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from fapi_as.protocol import distinguished_name
 from fapi_as.protocol.distinguished_name import InvalidName
 from fapi_as.protocol.metadata_members import wrong
-from rs_kit.protocol import base64url, jwk
+from rs_kit.protocol import jwk
+from rs_kit.protocol.confirmation import certificate_thumbprint
 from rs_kit.protocol.errors import InvalidJwk
 
 # what cryptography says of octets that are no certificate, or of a part of one; some of it says more of cryptography
@@ -125,7 +125,7 @@ def read(der: bytes) -> x509.Certificate:
 @lru_cache(maxsize=_CACHED)
 def thumbprint(der: bytes) -> str:
     """The `x5t#S256` of a certificate (RFC 8705 §3.1)."""
-    return base64url.encode(hashlib.sha256(der).digest())
+    return certificate_thumbprint(der)
 
 
 def key_refusal(certificate: x509.Certificate) -> str | None:

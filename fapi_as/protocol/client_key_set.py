@@ -6,29 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from fapi_as.protocol.client import ClientKeySet
-from fapi_as.protocol.metadata_members import https_uri, wrong
-from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url
 from rs_kit.protocol import jwk, x5c
 from rs_kit.protocol.errors import InvalidJwk
 from rs_kit.protocol.strict_json import InvalidJson, parse_object
 
 KEY_SET_LIMIT: Final = 64 * 1024  # octets, JOSE-33
-
-
-def registered_jwks_uri(members: Mapping[str, object]) -> str | None:
-    """The jwks_uri of a registration, read and never fetched here (FAPI2-JWKS-1, DCR-10).
-
-    Raises:
-        InvalidClientMetadata: no https URL in its one spelling, or an address that is not public.
-    """
-    uri = https_uri(members, "jwks_uri")
-    if uri is None:
-        return None
-    try:
-        parse_outbound_url(uri)
-    except InvalidOutboundUrl as error:
-        raise wrong(f"jwks_uri: {error}") from None
-    return uri
 
 
 class InvalidKeySet(Exception):

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from fapi_as.protocol import redirect_uri
-from fapi_as.protocol.metadata_members import URI_LIMIT, algorithm, https_uri, strings, wrong
+from fapi_as.protocol.metadata_members import URI_LIMIT, algorithm, fetched_uri, strings, wrong
 from rs_kit.protocol.algorithms import canonical
 from rs_kit.protocol.jwk import PublicJwk
 
@@ -82,7 +82,7 @@ def sector_identifier_uri(members: Mapping[str, object]) -> str | None:
     Raises:
         InvalidClientMetadata: no https URL.
     """
-    return https_uri(members, "sector_identifier_uri")
+    return fetched_uri(members, "sector_identifier_uri")
 
 
 def default_max_age(members: Mapping[str, object]) -> int | None:

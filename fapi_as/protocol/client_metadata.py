@@ -16,13 +16,13 @@ from fapi_as.protocol import client_message_metadata as messages
 from fapi_as.protocol import redirect_uri
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.client_certificate import CertificateSubject, registered_subject
-from fapi_as.protocol.client_key_set import registered_jwks_uri
 from fapi_as.protocol.display_text import is_displayable
 from fapi_as.protocol.metadata_members import (
     URI_LIMIT,
     InvalidClientMetadata,
     algorithm,
     boolean,
+    fetched_uri,
     strings,
     wrong,
 )
@@ -100,7 +100,7 @@ def parse_client(members: Mapping[str, object], *, client_id: str, version: int)
     if not isinstance(application_type, str) or application_type not in {"web", "native"}:
         raise wrong("application_type must be web or native")
     method = _auth_method(members)
-    jwks_uri = registered_jwks_uri(members)
+    jwks_uri = fetched_uri(members, "jwks_uri")
     keys, certificates = _keys(members, jwks_uri)
     _require_means(method, keys, certificates, jwks_uri)
     redirect_uris = _redirect_uris(members, grant_types, application_type)

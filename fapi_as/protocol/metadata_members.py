@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar, Final
-from urllib.parse import urlsplit
 
+from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS, canonical
 from rs_kit.protocol.errors import ProtocolError
 
@@ -65,26 +65,19 @@ def algorithm(members: Mapping[str, object], name: str) -> str | None:
     return value
 
 
-def https_uri(members: Mapping[str, object], name: str) -> str | None:
-    """An https URI without user information and fragment.
+def fetched_uri(members: Mapping[str, object], name: str) -> str | None:
+    """The URL of a document of the client's, read and never fetched here (FAPI2-JWKS-1, DCR-10).
 
     Raises:
-        InvalidClientMetadata: another one.
+        InvalidClientMetadata: no https URL in its one spelling, or an address that is not public.
     """
     value = members.get(name)
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) > URI_LIMIT or not _is_https(value):
-        raise wrong(f"{name} must be an https URL without user information and fragment")
-    return value
-
-
-def _is_https(uri: str) -> bool:
-    if not uri.isascii() or not uri.isprintable() or " " in uri or "\\" in uri or "#" in uri:
-        return False
+    if not isinstance(value, str):
+        raise wrong(f"{name} must be an https URL")
     try:
-        parts = urlsplit(uri)
-        parts.port  # noqa: B018 - raises when it is none
-    except ValueError:
-        return False
-    return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc
+        parse_outbound_url(value)
+    except InvalidOutboundUrl as error:
+        raise wrong(f"{name}: {error}") from None
+    return value

@@ -16,13 +16,10 @@ from fapi_as.protocol.errors import (
     UnsupportedContentEncoding,
 )
 from fapi_as.protocol.profile import REQUEST_BODY_LIMIT
+from rs_kit.adapters.peer_certificate import MUTUAL_TLS, PEER_CERTIFICATE, PEER_CHAIN
 from rs_kit.adapters.proxied_certificate import PROXIED, REFUSED
 
 BODY_TIME_LIMIT: Final = timedelta(seconds=15)  # HTT-16 of the attack catalogue
-# where the listener leaves them, in scope["state"]
-PEER_CERTIFICATE: Final = "peer_certificate"
-PEER_CHAIN: Final = "peer_chain"
-MUTUAL_TLS: Final = "mutual_tls"
 
 
 class Disconnected(Exception):

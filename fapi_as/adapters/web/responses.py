@@ -9,12 +9,13 @@ from typing import Final
 
 from fapi_as.adapters.web.addresses import Route
 from fapi_as.adapters.web.asgi import Scope
-from fapi_as.adapters.web.requests import MUTUAL_TLS, endpoint_request, judge_body, judge_certificate, judge_host
+from fapi_as.adapters.web.requests import endpoint_request, judge_body, judge_certificate, judge_host
 from fapi_as.kernel import door
 from fapi_as.kernel.messages import EndpointRequest, EndpointResponse
 from fapi_as.kernel.seam import Face
 from fapi_as.ports import Clock
 from fapi_as.protocol.errors import MisdirectedRequest, ProtocolError
+from rs_kit.adapters.peer_certificate import MUTUAL_TLS
 
 _EVERYWHERE: Final = (
     (b"strict-transport-security", b"max-age=63072000; includeSubDomains"),  # FAPI2-NET-8

@@ -102,12 +102,14 @@ async def _facts(context: Context, request: EndpointRequest, token: VerifiedAcce
     authorization = await reading.authorization(token.authorization_id or "", request.now)
     client = await reading.client(token.client_id)
     user = None if authorization is None else await reading.user(authorization.subject)
-    known = client is not None and user is not None
+    subject = None
+    if client is not None and user is not None:
+        subject = subject_for(client, user.subject, context.pairwise_key)
     return UserinfoFacts(
         authorization=authorization,
         client=client,
         user=user,
-        subject=subject_for(client, user.subject, context.pairwise_key) if known and client and user else None,
+        subject=subject,
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fapi_as.protocol.client_key_set import InvalidKeySet, parse_key_set, registered_jwks_uri
-from fapi_as.protocol.metadata_members import InvalidClientMetadata
+from fapi_as.protocol.client_key_set import InvalidKeySet, parse_key_set
+from fapi_as.protocol.metadata_members import InvalidClientMetadata, fetched_uri
 from tests.support import weak_keys
 from tests.support.peer_keys import PeerKey, b64
 
@@ -88,7 +88,7 @@ def test_what_is_no_key_set_is_refused(body: bytes) -> None:
     ],
 )
 def test_a_jwks_uri_is_registered_in_its_one_spelling_and_to_a_public_place(uri: object) -> None:
-    assert registered_jwks_uri({}) is None
-    assert registered_jwks_uri({"jwks_uri": "https://client.example/jwks"}) == "https://client.example/jwks"
+    assert fetched_uri({}, "jwks_uri") is None
+    assert fetched_uri({"jwks_uri": "https://client.example/jwks"}, "jwks_uri") == "https://client.example/jwks"
     with pytest.raises(InvalidClientMetadata, match="jwks_uri"):
-        registered_jwks_uri({"jwks_uri": uri})
+        fetched_uri({"jwks_uri": uri}, "jwks_uri")

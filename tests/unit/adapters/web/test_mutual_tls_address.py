@@ -8,11 +8,11 @@ from typing import Any, Final
 import pytest
 
 from fapi_as.adapters.web.application import build_application
-from fapi_as.adapters.web.requests import MUTUAL_TLS, PEER_CERTIFICATE, PEER_CHAIN
 from fapi_as.features import ENABLED
 from fapi_as.kernel import capabilities
 from fapi_as.kernel.seam import Face
 from fapi_as.protocol.policy import Policy
+from rs_kit.adapters.peer_certificate import MUTUAL_TLS, PEER_CERTIFICATE, PEER_CHAIN
 from tests.support.asgi_peer import AsgiAnswer, Message, call_with, scope
 from tests.support.fakes import ISSUER, FrozenClock, context
 from tests.support.memory_store import MemoryStore
