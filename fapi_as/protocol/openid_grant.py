@@ -9,7 +9,7 @@ from fapi_as.protocol.authorization_request import AuthorizationGrant
 from fapi_as.protocol.id_token import IdTokenToIssue
 from fapi_as.protocol.openid_claims import claims_about, registered_claims
 from fapi_as.protocol.user import RegisteredUser
-from fapi_as.protocol.userinfo_resource import OPENID
+from fapi_as.protocol.userinfo_resource import OFFLINE_ACCESS, OPENID
 
 USERINFO_CLAIMS: Final = "userinfo_claims"
 
@@ -17,6 +17,11 @@ USERINFO_CLAIMS: Final = "userinfo_claims"
 def issuer_beside(grant: AuthorizationGrant, issuer: str) -> tuple[str, ...]:
     """Whoever may know the person may ask at the userinfo endpoint, too; the resource has to be named (RES-3)."""
     return () if grant.openid is None else (issuer,)
+
+
+def is_offline(grant: AuthorizationGrant, client_scope: Collection[str]) -> bool:
+    """Whether the person allowed access while away, and the client may still have it (Core §11)."""
+    return OFFLINE_ACCESS in grant.scope and OFFLINE_ACCESS in client_scope
 
 
 def access_token_claims(grant: AuthorizationGrant, audience: str, issuer: str) -> dict[str, object]:

@@ -34,7 +34,7 @@ from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.profile import NONCE_LIMIT, RESOURCE_LIMIT, STATE_LIMIT
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.user import RegisteredUser
-from fapi_as.protocol.userinfo_resource import OFFLINE_ACCESS, OPENID, identity_scope, with_userinfo
+from fapi_as.protocol.userinfo_resource import OPENID, identity_scope, with_userinfo
 
 GRANT_TYPE: Final = "authorization_code"
 _REQUEST_URI_LIMIT: Final = 512  # characters, JAR-5
@@ -302,7 +302,7 @@ def _refresh(
         for registered in facts.resources.values()
         if registered.refresh_tokens
     ]
-    if OFFLINE_ACCESS in grant.scope and OFFLINE_ACCESS in request.client.registered.scope:
+    if openid_grant.is_offline(grant, request.client.registered.scope):
         lifetimes.append(policy.refresh_token_lifetime)
     if not lifetimes:
         return None

@@ -18,7 +18,7 @@ from fapi_as.protocol.policy import Policy, seconds
 from fapi_as.protocol.profile import REFRESH_TOKEN_IDLE_GRAIN
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.user import RegisteredUser
-from fapi_as.protocol.userinfo_resource import OFFLINE_ACCESS, with_userinfo
+from fapi_as.protocol.userinfo_resource import with_userinfo
 
 GRANT_TYPE: Final = "refresh_token"
 
@@ -86,8 +86,7 @@ def _may_be_refreshed(
     """The issuer has no rule of its own: what the refresh token was given for still has to be so (Core §11)."""
     if not registered.built_in:
         return registered.refresh_tokens
-    offline = OFFLINE_ACCESS in grant.scope and OFFLINE_ACCESS in client.scope
-    return offline or any(found.refresh_tokens for found in granted.values())
+    return openid_grant.is_offline(grant, client.scope) or any(found.refresh_tokens for found in granted.values())
 
 
 def _used(handle: KeptHandle, grant: AuthorizationGrant, now: int, policy: Policy) -> tuple[Effect, ...]:
