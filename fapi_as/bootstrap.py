@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from fapi_as.adapters import logs
+from fapi_as.adapters.client_documents import NoDocuments
 from fapi_as.adapters.client_keys import PublishedKeys
 from fapi_as.adapters.clock import SystemClock
 from fapi_as.adapters.entropy import SystemEntropy
@@ -246,6 +247,7 @@ def _context(settings: Settings, adapters: _Adapters) -> Context:
         entropy=SystemEntropy(),
         passwords=adapters.passwords,
         client_keys=PublishedKeys(adapters.fetch),
+        client_documents=NoDocuments(),
         certificate_trust=_client_trust(settings.mtls),
         proof_keys=ProofKeys(),
         nonce_key=adapters.sealing.derive("dpop-nonce", DEFAULT_TENANT),

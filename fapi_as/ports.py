@@ -12,8 +12,10 @@ from fapi_as.protocol.decisions import Decision
 from fapi_as.protocol.effects import HandleKind
 from fapi_as.protocol.fetched_document import FetchedDocument
 from fapi_as.protocol.handles import KeptHandle
+from fapi_as.protocol.registration import InitialAccessToken, KeptRegistration, TrustedAuthority
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.user import RegisteredUser
+from rs_kit.protocol.jwk import PublicJwk
 
 
 class Clock(Protocol):
@@ -43,7 +45,27 @@ class Reading(Protocol):
     """
 
     async def client(self, client_id: str) -> RegisteredClient | None:
-        """The live client with this id."""
+        """The live client with this id, as today's policy of its approver leaves it."""
+        ...
+
+    async def registration(self, client_id: str) -> KeptRegistration | None:
+        """The live client with this id as it was registered, where it has a registration access token."""
+        ...
+
+    async def authority(self, issuer: str) -> TrustedAuthority | None:
+        """The authority with this `iss`, unless it is suspended."""
+        ...
+
+    async def initial_access_token(self, digest: bytes) -> InitialAccessToken | None:
+        """The initial access token with this digest, used up or over or not, unless it is revoked."""
+        ...
+
+    async def is_withdrawn(self, issuer: str, jti: str, software_id: str) -> bool:
+        """Whether a statement of this authority, or the software that it is about, was revoked here."""
+        ...
+
+    async def is_blocked(self, client_id: str) -> bool:
+        """Whether a client that has a metadata document may not be used here."""
         ...
 
     async def resource(self, resource: str) -> RegisteredResource | None:
@@ -112,14 +134,56 @@ class Signer(Protocol):
         ...
 
 
-class ClientKeys(Protocol):
-    """What a client registered as its keys, by value or by reference."""
+class PublishesKeys(Protocol):
+    """Whoever has keys by value or by reference: a client, or an authority that signs software statements."""
 
-    async def keys(self, client: RegisteredClient, kid: str | None) -> ClientKeySet:
+    @property
+    def key_owner(self) -> str:
+        """A name that no other owner has."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Changes with everything that was registered."""
+        ...
+
+    @property
+    def keys(self) -> tuple[PublicJwk, ...]:
+        """The keys by value."""
+        ...
+
+    @property
+    def certificates(self) -> tuple[bytes, ...]:
+        """The certificates of the keys by value, DER."""
+        ...
+
+    @property
+    def jwks_uri(self) -> str | None:
+        """Where the keys are published instead."""
+        ...
+
+
+class ClientKeys(Protocol):
+    """What somebody registered as keys, by value or by reference."""
+
+    async def keys(self, owner: PublishesKeys, kid: str | None) -> ClientKeySet:
         """The keys and certificates as they are now; `kid` is the one that is looked for, where a message names one.
 
         Raises:
             KeysUnavailable: they are behind a jwks_uri that cannot be had now.
+        """
+        ...
+
+
+class ClientDocuments(Protocol):
+    """Clients whose client_id is the URL of a metadata document, in the eyes of one tenant (CIMD)."""
+
+    async def client(self, client_id: str) -> RegisteredClient:
+        """The client that the document describes now.
+
+        Raises:
+            ClientUnavailable: there is none that may be used here.
+            TooManyRequests: too much is being asked for of its host, or of all.
         """
         ...
 
@@ -147,8 +211,10 @@ class Passwords(Protocol):
 class Fetch(Protocol):
     """The only way to a URL that somebody else chose: https, public addresses, no redirects, bounded."""
 
-    async def get(self, url: str, *, max_bytes: int) -> FetchedDocument:
+    async def get(self, url: str, *, max_bytes: int, entity_tag: str | None = None) -> FetchedDocument:
         """The JSON document there, of at most `max_bytes`, within five seconds.
+
+        With the `entity_tag` of the one that is at hand, the answer may be that this still is the one (RFC 9110 §13).
 
         Raises:
             FetchFailed: the URL may not be fetched, or nothing good came from it.

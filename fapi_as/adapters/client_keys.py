@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from fapi_as.ports import Fetch
-from fapi_as.protocol.client import ClientKeySet, KeysUnavailable, RegisteredClient
+from fapi_as.ports import Fetch, PublishesKeys
+from fapi_as.protocol.client import ClientKeySet, KeysUnavailable
 from fapi_as.protocol.client_key_set import KEY_SET_LIMIT, InvalidKeySet, parse_key_set
 from fapi_as.protocol.fetched_document import FetchFailed
 from rs_kit.adapters.clock import monotonic_seconds
@@ -19,7 +19,7 @@ MAX_AGE: Final = 300.0  # JOSE-33, SSR-11: a key that was removed stops working 
 MIN_AGE: Final = 30.0  # however little its host allows: a client's requests are not the host's requests
 UNKNOWN_KID_PAUSE: Final = 60.0  # FAPI2-JWKS-5
 FAILURE_PAUSE: Final = 10.0
-CLIENTS_KEPT: Final = 1024
+OWNERS_KEPT: Final = 1024
 
 _logger: Final = logging.getLogger("fapi_as.client_keys")
 
@@ -27,22 +27,22 @@ _logger: Final = logging.getLogger("fapi_as.client_keys")
 class RegisteredKeys:
     """The ClientKeys port for keys that were registered by value."""
 
-    async def keys(self, client: RegisteredClient, kid: str | None) -> ClientKeySet:  # noqa: ARG002 - the port's signature
+    async def keys(self, owner: PublishesKeys, kid: str | None) -> ClientKeySet:  # noqa: ARG002 - the port's signature
         """The registered set.
 
         Raises:
-            KeysUnavailable: the client registered a jwks_uri.
+            KeysUnavailable: a jwks_uri was registered.
         """
-        if client.jwks_uri is not None:
+        if owner.jwks_uri is not None:
             raise KeysUnavailable("jwks_uri is not fetched")
-        return ClientKeySet(keys=client.keys, certificates=client.certificates)
+        return ClientKeySet(keys=owner.keys, certificates=owner.certificates)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Published:
-    """What is known of one client's jwks_uri, as one version of its registration names it."""
+    """What is known of one jwks_uri, as one version of its owner's registration names it."""
 
-    client_id: str
+    owner: str
     version: int
     url: str
     document: bytes = b""
@@ -82,15 +82,15 @@ class PublishedKeys:
         self._monotonic = monotonic
         self._published: OrderedDict[str, _Published] = OrderedDict()
 
-    async def keys(self, client: RegisteredClient, kid: str | None) -> ClientKeySet:
+    async def keys(self, owner: PublishesKeys, kid: str | None) -> ClientKeySet:
         """The keys and certificates as they are now.
 
         Raises:
             KeysUnavailable: there is no set that may still be trusted.
         """
-        if client.jwks_uri is None:
-            return ClientKeySet(keys=client.keys, certificates=client.certificates)
-        published = self._of(client, client.jwks_uri)
+        if owner.jwks_uri is None:
+            return ClientKeySet(keys=owner.keys, certificates=owner.certificates)
+        published = self._of(owner, owner.jwks_uri)
         found = published.within(published.good_for, self._monotonic())
         if found is not None:
             return found if _knows(found, kid) else await self._look_for_kid(published, found)
@@ -112,14 +112,14 @@ class PublishedKeys:
         await asyncio.shield(self._renewal(published))
         return published.within(MAX_AGE, self._monotonic()) or found
 
-    def _of(self, client: RegisteredClient, url: str) -> _Published:
-        published = self._published.get(client.client_id)
-        if published is None or published.version != client.version:
-            published = self._published[client.client_id] = _Published(
-                client_id=client.client_id, version=client.version, url=url
+    def _of(self, owner: PublishesKeys, url: str) -> _Published:
+        published = self._published.get(owner.key_owner)
+        if published is None or published.version != owner.version or published.url != url:
+            published = self._published[owner.key_owner] = _Published(
+                owner=owner.key_owner, version=owner.version, url=url
             )
-        self._published.move_to_end(client.client_id)
-        while len(self._published) > CLIENTS_KEPT:
+        self._published.move_to_end(owner.key_owner)
+        while len(self._published) > OWNERS_KEPT:
             self._published.popitem(last=False)
         return published
 
@@ -142,8 +142,8 @@ class PublishedKeys:
                 published.document = fetched.body
         except (FetchFailed, InvalidKeySet) as error:
             published.failure = str(error)
-            told = {"client_id": published.client_id, "detail": published.failure}
-            _logger.warning("keys of a client cannot be had", extra=told)
+            told = {"owner": published.owner, "detail": published.failure}
+            _logger.warning("published keys cannot be had", extra=told)
             return
         published.failure = None
         published.fetched_at = published.attempted_at  # the age counts from the question, not from the answer

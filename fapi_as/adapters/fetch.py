@@ -44,7 +44,7 @@ class HttpsFetch:
         self._asking = 0
         self._closed = False
 
-    async def get(self, url: str, *, max_bytes: int) -> FetchedDocument:
+    async def get(self, url: str, *, max_bytes: int, entity_tag: str | None = None) -> FetchedDocument:  # noqa: ARG002 - sent by the next change
         """The JSON document at a URL that somebody else chose.
 
         Raises:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from fapi_as.kernel.clients import find_client
 from fapi_as.kernel.door import refuse_client
 from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.kernel.seam import Context
 from fapi_as.protocol import client_assertion
-from fapi_as.protocol.client import AuthenticatedClient, ClientKeySet, KeysUnavailable, RegisteredClient
+from fapi_as.protocol.client import (
+    AuthenticatedClient,
+    ClientKeySet,
+    ClientUnavailable,
+    KeysUnavailable,
+    RegisteredClient,
+)
 from fapi_as.protocol.client_certificate import registered_refusal, subject_refusal, thumbprint
 from fapi_as.protocol.client_metadata import PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH
 from fapi_as.protocol.errors import InvalidClient, InvalidRequest, ProtocolError, StorageUnavailable
@@ -100,8 +107,8 @@ async def _presented(
 async def _by_assertion(
     context: Context, request: EndpointRequest, presented: client_assertion.PresentedAssertion
 ) -> AuthenticatedClient:
-    client = await context.reading.client(presented.client_id)
-    context.failed_authentications.require_room(presented.client_id, request)  # before any signature
+    context.failed_authentications.require_room(presented.client_id, request)  # before any signature and any fetch
+    client = await _client(context, presented.client_id)
     keys: tuple[PublicJwk, ...] = ()
     if client is not None and client.token_endpoint_auth_method == PRIVATE_KEY_JWT:
         keys = (await _keys(context, client, presented.kid)).keys
@@ -113,8 +120,8 @@ async def _by_certificate(context: Context, request: EndpointRequest, client_id:
     leaf = request.peer_certificate
     if leaf is None or client_id is None:  # MTLS-1: the certificate does not say whose it is
         raise InvalidClient("no client_id beside the certificate")
-    client = await context.reading.client(client_id)
-    context.failed_authentications.require_room(client_id, request)  # before any signature
+    context.failed_authentications.require_room(client_id, request)  # before any signature and any fetch
+    client = await _client(context, client_id)
     refusal: str | None = "unknown client"
     if client is not None and client.token_endpoint_auth_method == SELF_SIGNED_TLS_CLIENT_AUTH:
         refusal = await _registered_refusal(context, request, client, leaf)
@@ -129,6 +136,14 @@ async def _by_certificate(context: Context, request: EndpointRequest, client_id:
     elif client is not None and client.token_endpoint_auth_method == PRIVATE_KEY_JWT:
         refusal = "not the registered authentication method"
     raise InvalidClient(f"certificate: {refusal}")
+
+
+async def _client(context: Context, client_id: str) -> RegisteredClient | None:
+    """The live client; a document that cannot be had or used describes nobody."""
+    try:
+        return await find_client(context, client_id)
+    except ClientUnavailable as error:
+        raise InvalidClient(f"document: {error}") from None
 
 
 def _subject_refusal(client: RegisteredClient, leaf: bytes) -> str | None:

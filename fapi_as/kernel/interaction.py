@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from fapi_as.kernel.authorization_answer import addressed
 from fapi_as.kernel.browser import SignedIn, Visitor
+from fapi_as.kernel.clients import standing_client
 from fapi_as.kernel.door import settle_refusal
 from fapi_as.kernel.messages import EndpointRequest
 from fapi_as.kernel.seam import Context
@@ -95,7 +96,7 @@ async def standing_request(
         ProtocolError: the client or its redirect URI is gone.
         Refused: something else is gone; the request is spent and the client is told.
     """
-    client = await context.reading.client(validated.client_id)
+    client = await standing_client(context, validated.client_id)
     found = [await context.reading.resource(name) for name in validated.resources]
     resources = {resource.resource: resource for resource in found if resource is not None}
     live = with_userinfo(resources, validated.resources, context.policy.issuer)

@@ -11,6 +11,7 @@ from fapi_as.protocol.access_token import ACCESS_TOKEN_TYPE, AccessTokenClaims
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.decisions import Issue
 from fapi_as.protocol.effects import Effect, HandleKind, Keep, Record
+from fapi_as.protocol.errors import InvalidTarget
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.id_token import ID_TOKEN_TYPE
 from fapi_as.protocol.pairwise import subject_for
@@ -25,8 +26,17 @@ class Issuance:
 
 
 def issue(context: Context, caller: Authenticated, request: TokenRequest, tokens: TokensToIssue) -> Issuance:
-    """Sign before the commit, so that nothing can fail after it (architecture.md §1)."""
-    client_id = caller.client_id
+    """Sign before the commit, so that nothing can fail after it (architecture.md §1).
+
+    What the client's approval leaves it is judged here, once for every grant.
+
+    Raises:
+        InvalidTarget: a resource that the approval does not cover.
+    """
+    client_id, limits = caller.client_id, request.client.registered.limits
+    if limits.resources is not None and tokens.resource not in {*limits.resources, context.policy.issuer}:
+        raise InvalidTarget("a resource that the client's approval does not cover")
+    lifetime_seconds = _at_most(tokens.access_token_seconds, limits.access_token_seconds)
     authorization_id = tokens.authorization_id or context.entropy.identifier()
     claims = AccessTokenClaims(
         issuer=context.policy.issuer,
@@ -35,7 +45,7 @@ def issue(context: Context, caller: Authenticated, request: TokenRequest, tokens
         client_id=client_id,
         scope=tokens.scope,
         issued_at=request.now,
-        lifetime_seconds=tokens.access_token_seconds,
+        lifetime_seconds=lifetime_seconds,
         jti=context.entropy.identifier(),
         binding=request.binding,
         authorization_id=authorization_id,
@@ -45,7 +55,7 @@ def issue(context: Context, caller: Authenticated, request: TokenRequest, tokens
     payload: dict[str, object] = {
         "access_token": access_token,
         "token_type": request.binding.token_type,
-        "expires_in": tokens.access_token_seconds,
+        "expires_in": lifetime_seconds,
         "scope": " ".join(tokens.scope),
     }
     if tokens.id_token is not None:
@@ -53,7 +63,7 @@ def issue(context: Context, caller: Authenticated, request: TokenRequest, tokens
         told = tokens.id_token.to_claims(claims.to_claims(), access_token, alg)
         payload["id_token"] = context.signer.sign(told, typ=ID_TOKEN_TYPE, alg=alg)
     effects: tuple[Effect, ...] = tokens.effects
-    if tokens.refresh is not None:
+    if tokens.refresh is not None and limits.refresh_tokens:
         refresh_token = context.entropy.handle()
         payload["refresh_token"] = refresh_token
         keep = Keep(
@@ -78,6 +88,10 @@ def issue(context: Context, caller: Authenticated, request: TokenRequest, tokens
         x5t=request.binding.x5t,
     )
     return Issuance(decision=caller.issue((*effects, Record(fact=fact)), tokens.lost), payload=payload)
+
+
+def _at_most(seconds: int, limit: int | None) -> int:
+    return seconds if limit is None else min(seconds, limit)
 
 
 def _wire_subject(context: Context, request: TokenRequest, tokens: TokensToIssue) -> str:

@@ -12,10 +12,14 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointRequest:
-    """One request: raw bytes and ordered pairs; `path` is without the tenant's prefix."""
+    """One request: raw bytes and ordered pairs; `path` is the endpoint's own, without the tenant's prefix.
+
+    `segment` is what stands for the last part of a path that ends in `/{…}`, as it came over the wire.
+    """
 
     method: str
     path: str
+    segment: str = ""
     query_string: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     body: bytes = b""

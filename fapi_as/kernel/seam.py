@@ -11,7 +11,17 @@ from fapi_as.kernel.failed_authentications import FailedAuthentications
 from fapi_as.kernel.messages import Answer, EndpointRequest
 from fapi_as.kernel.owed import Owed
 from fapi_as.kernel.refusals import RefusalBudget
-from fapi_as.ports import CertificateTrust, ClientKeys, Entropy, Passwords, Reading, Signer, Store, StoreCheck
+from fapi_as.ports import (
+    CertificateTrust,
+    ClientDocuments,
+    ClientKeys,
+    Entropy,
+    Passwords,
+    Reading,
+    Signer,
+    Store,
+    StoreCheck,
+)
 from fapi_as.protocol.access_token import Binding
 from fapi_as.protocol.client import AuthenticatedClient
 from fapi_as.protocol.decisions import Refuse
@@ -120,6 +130,7 @@ class Context:
     entropy: Entropy
     passwords: Passwords
     client_keys: ClientKeys
+    client_documents: ClientDocuments
     certificate_trust: CertificateTrust
     proof_keys: ProofKeys
     nonce_key: bytes
@@ -143,6 +154,7 @@ class Endpoint:
     """One address: its path, its methods, and the metadata member that publishes it (RFC 8414 §2).
 
     `any_host` answers whatever the Host field says, for peers that know the machine and not the issuer.
+    A path that ends in `/{…}` has one more segment, which the request brings as `segment`.
     """
 
     path: str

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fapi_as.kernel.sender_constraint import proof_once
-from fapi_as.protocol.client import AuthenticatedClient
+from fapi_as.protocol.client import AuthenticatedClient, RegisteredClient
 from fapi_as.protocol.decisions import Issue, Refuse, recorded_refusal
-from fapi_as.protocol.effects import Effect, Require, Required
+from fapi_as.protocol.effects import Effect, MarkUsed
 from fapi_as.protocol.errors import InvalidClient, InvalidDpopProof
+from fapi_as.protocol.policy import Policy, seconds
+from fapi_as.protocol.profile import UNUSED_CLIENT_GRAIN
 from rs_kit.protocol.dpop import VerifiedProof
 
 
@@ -44,12 +46,11 @@ class Authenticated:
         return Refuse(error=recorded.error, effects=(*self.effects, *recorded.effects), lost={**self.lost, **lost})
 
 
-def authenticated(client: AuthenticatedClient, proof: VerifiedProof | None) -> Authenticated:
+def authenticated(client: AuthenticatedClient, proof: VerifiedProof | None, policy: Policy, now: int) -> Authenticated:
     """The effects of a caller that proved its identity and perhaps its key."""
-    client_id = client.registered.client_id
-    live = Require(required=Required.CLIENT, identifier=client_id, version=client.registered.version)
+    live = client.registered.requirements
     effects: tuple[Effect, ...] = ()
-    lost: dict[Effect, Refuse] = {live: Refuse(error=InvalidClient("the client changed"))}
+    lost: dict[Effect, Refuse] = dict.fromkeys(live, Refuse(error=InvalidClient("the client changed")))
     if client.assertion_once is not None:
         effects = (client.assertion_once,)
         lost[client.assertion_once] = Refuse(error=InvalidClient("assertion replayed"))
@@ -57,4 +58,14 @@ def authenticated(client: AuthenticatedClient, proof: VerifiedProof | None) -> A
         once = proof_once(proof)
         effects = (*effects, once)
         lost[once] = Refuse(error=InvalidDpopProof("proof replayed"))
-    return Authenticated(effects=(*effects, live), lost=lost, client_id=client_id)
+    used = _used(client.registered, policy, now)
+    return Authenticated(effects=(*effects, *live, *used), lost=lost, client_id=client.registered.client_id)
+
+
+def _used(client: RegisteredClient, policy: Policy, now: int) -> tuple[MarkUsed, ...]:
+    """A registration that ends when nobody uses it is used: written once a day (DCR-16)."""
+    if client.approval is None or client.document_digest is not None:
+        return ()
+    if client.last_used_at is not None and 0 <= now - client.last_used_at < seconds(UNUSED_CLIENT_GRAIN):
+        return ()
+    return (MarkUsed(client_id=client.client_id, expires_at=now + seconds(policy.unused_client_lifetime)),)

@@ -41,7 +41,7 @@ async def _grant(
         correlation_id=request.correlation_id,
     )
     decision = await grant.decide(token_request, context.reading, context.policy)
-    caller: Authenticated = authenticated(client, proof)
+    caller: Authenticated = authenticated(client, proof, context.policy, request.now)
     if isinstance(decision, Refuse):
         await settle_refusal(context, request, caller.refuse(decision))
     issuance = issue(context, caller, token_request, decision)

@@ -37,6 +37,7 @@ class ValidatedAuthorizationRequest:
     dpop_jkt: str | None
     signed_response_alg: str | None = None  # JARM; None is a plain query
     openid: OpenidRequest | None = None  # only with the scope value openid (OIDC-1)
+    document_digest: str | None = None  # of the client's metadata document as it was then (CIMD-14)
 
     def to_bytes(self) -> bytes:
         """The payload that the store seals."""
@@ -72,6 +73,7 @@ class AuthorizationGrant:
     ends_at: int | None = None
     nonce: str | None = None
     openid: OpenidRequest | None = None
+    document_digest: str | None = None  # of the client's metadata document as it was allowed (CIMD-14)
 
     def scope_of(self, resource: str) -> tuple[str, ...]:
         """What was allowed at one of `resources` (RES-4), or at the issuer, which comes with `openid`."""

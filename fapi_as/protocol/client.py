@@ -6,8 +6,40 @@ from dataclasses import dataclass
 
 from fapi_as.protocol.client_certificate import CertificateSubject
 from fapi_as.protocol.client_message_metadata import DEFAULT_ALGORITHM
-from fapi_as.protocol.effects import TakeOnce
+from fapi_as.protocol.effects import Require, Required, TakeOnce
 from rs_kit.protocol.jwk import PublicJwk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientDescription:
+    """What a client says of itself to people: nothing here decides anything (RFC 7591 §2, §2.2)."""
+
+    names: tuple[tuple[str, str], ...] = ()  # (BCP 47 language, name): client_name#language
+    client_uri: str | None = None
+    logo_uri: str | None = None
+    policy_uri: str | None = None
+    tos_uri: str | None = None
+    contacts: tuple[str, ...] = ()
+    software_id: str | None = None
+    software_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientLimits:
+    """What today's policy of whoever approved a client leaves of what it may be issued; None limits nothing."""
+
+    resources: frozenset[str] | None = None
+    access_token_seconds: int | None = None
+    refresh_tokens: bool = True
+    refresh_token_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """Who approved a client: the name of an approver, and its version when the client was read."""
+
+    approver: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +74,28 @@ class RegisteredClient:
     default_max_age: int | None = None
     require_auth_time: bool = False
     post_logout_redirect_uris: tuple[str, ...] = ()
+    default_acr_values: tuple[str, ...] = ()
+    description: ClientDescription = ClientDescription()
+    approval: Approval | None = None  # None: an operator registered it
+    limits: ClientLimits = ClientLimits()
+    last_used_at: int | None = None  # NumericDate; None until it first authenticates
+    document_digest: str | None = None  # of what a metadata document binds (CIMD-14); None: it has a registration
+
+    @property
+    def requirements(self) -> tuple[Require, ...]:
+        """What must still be so when a decision about this client is committed."""
+        approved: tuple[Require, ...] = ()
+        if self.approval is not None:
+            name, version = self.approval.approver, self.approval.version
+            approved = (Require(required=Required.APPROVER, identifier=name, version=version),)
+        if self.document_digest is not None:
+            return (Require(required=Required.DOCUMENT, identifier=self.client_id), *approved)
+        return (Require(required=Required.CLIENT, identifier=self.client_id, version=self.version), *approved)
+
+    @property
+    def key_owner(self) -> str:
+        """Whose keys these are, among all whose keys are looked for."""
+        return f"client {self.client_id}"
 
     @property
     def certificates(self) -> tuple[bytes, ...]:
@@ -55,6 +109,10 @@ class ClientKeySet:
 
     keys: tuple[PublicJwk, ...]
     certificates: tuple[bytes, ...] = ()
+
+
+class ClientUnavailable(Exception):
+    """The metadata document of a client cannot be had or used now; the message is the private reason."""
 
 
 class KeysUnavailable(Exception):

@@ -31,6 +31,8 @@ class Required(StrEnum):
     USER = "user"
     RESOURCE = "resource"
     AUTHORIZATION = "authorization"
+    APPROVER = "approver"  # an authority that may still approve, or an initial access token that once did
+    DOCUMENT = "document"  # a client that has a metadata document and was not blocked; it has no versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +128,95 @@ class Require:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    """Insert a client; lost when its id is taken, or when the software has `software_limit` clients already.
+
+    Before that is so, the oldest registration of this software that nobody ever used makes room, if it is older than
+    `unfinished_before`. Without `software_id` the clients of the approver that have none are counted.
+    """
+
+    client_id: str
+    registration: str  # RFC 7591 metadata as JSON
+    approver: str
+    software_id: str | None
+    software_limit: int
+    unfinished_before: int
+    statement: str | None  # the software statement, byte for byte
+    statement_jti: str | None
+    token_digest: bytes  # of the registration access token (RFC 7592 §3)
+    token_jkt: str | None  # the key that the registration access token is bound to
+    expires_at: int  # unless it is used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceRegistration:
+    """RFC 7592 §2.2: replace the registration, and its token by a new one; lost unless `token_digest` still counts.
+
+    The token that was presented counts until the new one is first used, so that a lost answer locks nobody out.
+    """
+
+    client_id: str
+    token_digest: bytes
+    new_token_digest: bytes
+    registration: str
+    statement: str | None
+    statement_jti: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseRegistrationToken:
+    """The token of a registration is used; the first use of a new one ends the old one. Lost unless it counts."""
+
+    client_id: str
+    token_digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unregister:
+    """RFC 7592 §2.3: remove the client and end what it was allowed; lost unless `token_digest` still counts."""
+
+    client_id: str
+    token_digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkUsed:
+    """Move the end of a registration because its client is used; never lost, and nothing for one without an end."""
+
+    client_id: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendInitialToken:
+    """Use an initial access token once more; lost when it is used up, over, revoked or unknown."""
+
+    approver: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """Write one audit fact in the same transaction as what it tells; never lost."""
 
     fact: AuditFact
 
 
-Effect = TakeOnce | Spend | Keep | Touch | Open | Revoke | Attempt | Forget | GiveBack | Require | Record
+Effect = (
+    TakeOnce
+    | Spend
+    | Keep
+    | Touch
+    | Open
+    | Revoke
+    | Attempt
+    | Forget
+    | GiveBack
+    | Require
+    | Register
+    | ReplaceRegistration
+    | UseRegistrationToken
+    | Unregister
+    | MarkUsed
+    | SpendInitialToken
+    | Record
+)

@@ -18,6 +18,7 @@ __all__ = [
     "InvalidRequestObject",
     "InvalidRequestUri",
     "InvalidScope",
+    "InvalidSoftwareStatement",
     "InvalidTarget",
     "LoginRequired",
     "MethodNotAllowed",
@@ -25,6 +26,7 @@ __all__ = [
     "NotFound",
     "PayloadTooLarge",
     "ProtocolError",
+    "RegistrationForbidden",
     "RegistrationNotSupported",
     "RequestNotSupported",
     "RequestTimeout",
@@ -32,10 +34,12 @@ __all__ = [
     "ResourceRefused",
     "StorageUnavailable",
     "TooManyRequests",
+    "UnapprovedSoftwareStatement",
     "UnauthorizedClient",
     "UnmetAuthenticationRequirements",
     "UnsupportedContentEncoding",
     "UnsupportedGrantType",
+    "UnsupportedMediaType",
     "UnsupportedResponseType",
     "UseDpopNonce",
     "status_of",
@@ -231,6 +235,34 @@ class TooManyRequests(ProtocolError):
     public: ClassVar[str] = "too many attempts, try again later"
 
 
+class InvalidSoftwareStatement(ProtocolError):
+    """RFC 7591 §3.2.2: the software statement is not valid."""
+
+    error: ClassVar[str] = "invalid_software_statement"
+    public: ClassVar[str] = "the software statement is not valid"
+
+
+class UnapprovedSoftwareStatement(ProtocolError):
+    """RFC 7591 §3.2.2: it may be valid, but its issuer or its software is not approved here."""
+
+    error: ClassVar[str] = "unapproved_software_statement"
+    public: ClassVar[str] = "the software statement is not approved for use here"
+
+
+class UnsupportedMediaType(ProtocolError):
+    """RFC 9110 §15.5.16: a registration is JSON, or where that is allowed a signed one (DCR-1, SSA-7)."""
+
+    error: ClassVar[str] = "invalid_client_metadata"
+    public: ClassVar[str] = "the request body must be application/json"
+
+
+class RegistrationForbidden(ProtocolError):
+    """RFC 7592 §2: whoever asks is known and may not do this."""
+
+    error: ClassVar[str] = "access_denied"
+    public: ClassVar[str] = "this is not allowed for this registration"
+
+
 class StorageUnavailable(ProtocolError):
     """RFC 6749 §4.1.2.1 `temporarily_unavailable`: the store cannot answer; nothing was decided (P8)."""
 
@@ -241,11 +273,13 @@ class StorageUnavailable(ProtocolError):
 _STATUS: Final[dict[type[ProtocolError], int]] = {
     InvalidClient: 401,  # RFC 6749 §5.2 and product.md: 401 for every method of client authentication
     Forbidden: 403,
+    RegistrationForbidden: 403,
     NotFound: 404,
     MethodNotAllowed: 405,
     RequestTimeout: 408,
     PayloadTooLarge: 413,
     UnsupportedContentEncoding: 415,
+    UnsupportedMediaType: 415,
     MisdirectedRequest: 421,
     TooManyRequests: 429,
     StorageUnavailable: 503,

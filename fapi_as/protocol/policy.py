@@ -9,6 +9,15 @@ from fapi_as.protocol import profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentPolicy:
+    """Which clients may have a metadata document instead of a registration (CIMD-13)."""
+
+    hosts: frozenset[str]
+    scope: frozenset[str]
+    statement_required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The policy of one tenant; every URL is built from configuration, never from a request (DPOP-11)."""
 
@@ -27,6 +36,11 @@ class Policy:
     jwks_max_age: timedelta = profile.JWKS_MAX_AGE
     mutual_tls_url: str | None = None  # where client certificates are asked for, without a slash at its end
     client_authorities: bool = False  # whether anybody is trusted to certify clients (RFC 8705 §2.1)
+    pending_client_lifetime: timedelta = profile.PENDING_CLIENT_LIFETIME
+    unused_client_lifetime: timedelta = profile.UNUSED_CLIENT_LIFETIME
+    registrations_per_source: int = profile.REGISTRATIONS_PER_SOURCE  # within an hour
+    documents: DocumentPolicy | None = None  # None: a URL is nobody's client_id
+    allowed_private_hosts: frozenset[str] = frozenset()  # fetch.allowed_private_hosts: inside, and fetched all the same
 
     def url(self, path: str, *, mutual_tls: bool = False) -> str:
         """The absolute URL of one of our paths; RFC 8414 §2 endpoints, or their RFC 8705 §5 aliases."""

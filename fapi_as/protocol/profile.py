@@ -51,6 +51,19 @@ SCOPE_LIMIT: Final = 64  # scope values in one request
 RESOURCE_LIMIT: Final = 8  # resource parameters in one push
 PUSHED_REQUESTS_LIMIT: Final = 5000  # of one client within the lifetime of a request_uri, PAR-24
 OPENINGS_LIMIT: Final = 50  # of one request_uri, EXH-05: reloads and tabs, and not a store full of interactions
+CLIENT_DOCUMENT_LIMIT: Final = 10 * 1024  # bytes, CIMD-9
+CLIENT_DOCUMENT_FLOOR: Final = timedelta(minutes=5)  # CIMD-7, CIM-12: kept for so long at least
+CLIENT_DOCUMENT_CEILING: Final = timedelta(hours=24)
+CLIENT_DOCUMENT_KEYS_CEILING: Final = timedelta(minutes=5)  # JOSE-33: where the keys stand in the document itself
+SOFTWARE_STATEMENT_LIMIT: Final = 16 * 1024  # characters
+SOFTWARE_STATEMENT_CEILING: Final = timedelta(days=366)  # SSA-1: from iat to exp
+PENDING_CLIENT_LIFETIME: Final = timedelta(hours=24)  # DCR-16: registered and never used
+UNUSED_CLIENT_LIFETIME: Final = timedelta(days=90)  # DCR-16: since its last use, and without a live grant
+UNUSED_CLIENT_GRAIN: Final = timedelta(days=1)  # a use that would move the end by less writes nothing
+UNFINISHED_REGISTRATION: Final = timedelta(minutes=10)  # one that is younger makes no room for another
+REGISTRATIONS_PER_SOURCE: Final = 600
+REGISTRATIONS_WINDOW: Final = timedelta(hours=1)
+CLIENTS_PER_DAY_WINDOW: Final = timedelta(days=1)
 CLIENT_ASSERTION_LIMIT: Final = 8 * 1024  # characters, PKJ-12
 REQUEST_OBJECT_LIMIT: Final = 32 * 1024  # characters: a state of full length, and half of a body
 

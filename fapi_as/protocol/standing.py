@@ -40,6 +40,8 @@ def require_standing(
     """
     if client is None:
         raise UnauthorizedClient("the client is gone", "this application may not be used any more")
+    if validated.document_digest != client.document_digest:  # CIMD-14
+        raise InvalidRequest("the client's document changed", "the application's document changed, start again there")
     redirect = validated.redirect_uri
     if (
         not redirect_uri.is_registered(redirect, client.redirect_uris, client.application_type)

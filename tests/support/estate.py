@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import httpx2
 
+from fapi_as.adapters.client_documents import NoDocuments
 from fapi_as.adapters.client_keys import RegisteredKeys
 from fapi_as.adapters.keys import Keyring, Sealing
 from fapi_as.adapters.store import Database, Operators, SharedCheck, migrate
@@ -104,6 +105,7 @@ class Estate:
                 entropy=SeededEntropy(f"{seed}-{tenant}"),
                 passwords=PlainPasswords(),
                 client_keys=RegisteredKeys(),
+                client_documents=NoDocuments(),
                 certificate_trust=NoTrust(),
                 proof_keys=ProofKeys(),
                 nonce_key=self.sealing.derive("dpop-nonce", tenant),

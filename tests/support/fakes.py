@@ -9,6 +9,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fapi_as.adapters.client_documents import NoDocuments
 from fapi_as.adapters.client_keys import RegisteredKeys
 from fapi_as.adapters.store import SharedCheck
 from fapi_as.adapters.tls.client_trust import NoTrust
@@ -137,6 +138,7 @@ def context(
         entropy=entropy or SeededEntropy(),
         passwords=passwords or PlainPasswords(),
         client_keys=RegisteredKeys(),
+        client_documents=NoDocuments(),
         certificate_trust=certificate_trust or NoTrust(),
         proof_keys=ProofKeys(),
         nonce_key=NONCE_KEY,

@@ -15,7 +15,7 @@ from fapi_as.adapters.store.tables import REVISION
 from fapi_as.ports import Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.decisions import Decision
-from fapi_as.protocol.effects import Record
+from fapi_as.protocol.effects import MarkUsed, Record
 from fapi_as.protocol.errors import StorageUnavailable
 from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import DECISION_DEADLINE
@@ -50,9 +50,13 @@ class SqliteStore:
             UndeclaredLoss: an effect lost for which the decision names no refusal; nothing was changed.
         """
         try:
-            return await self._writer.submit(partial(self._settle, decision, stamp))
+            came_true = await self._writer.submit(partial(self._settle, decision, stamp))
         except WriterUnavailable as error:
             raise StorageUnavailable(f"write: {error.detail}") from error
+        for effect in came_true.effects:
+            if isinstance(effect, MarkUsed):
+                self._reading.forget_client(effect.client_id)
+        return came_true
 
     def _settle(self, decision: Decision, stamp: Stamp, transaction: Transaction) -> Decision:
         # a process that was stopped meanwhile decided on a time that is over, as if nothing had expired since; evidence

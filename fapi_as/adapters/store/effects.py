@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import assert_never
 
+from fapi_as.adapters.store.approver_statements import approver_statements
+from fapi_as.adapters.store.registration_effects import RegistrationEffects
 from fapi_as.adapters.store.sealed_payload import Seal, associated_data
 from fapi_as.adapters.store.statements import statements
 from fapi_as.protocol.audit_events import AuditFact, Stamp
@@ -15,14 +17,20 @@ from fapi_as.protocol.effects import (
     Forget,
     GiveBack,
     Keep,
+    MarkUsed,
     Open,
     Record,
+    Register,
+    ReplaceRegistration,
     Require,
     Required,
     Revoke,
     Spend,
+    SpendInitialToken,
     TakeOnce,
     Touch,
+    Unregister,
+    UseRegistrationToken,
 )
 from rs_kit.adapters.sqlite_writer import Transaction
 
@@ -38,7 +46,9 @@ class Effects:
             Required.CLIENT: self._text.require_client,
             Required.USER: self._text.require_user,
             Required.RESOURCE: self._text.require_resource,
+            Required.APPROVER: approver_statements().require_approver,
         }
+        self._registrations = RegistrationEffects(tenant, self.record)
 
     def settle(self, transaction: Transaction, decision: Decision, stamp: Stamp) -> Decision:
         """Apply a decision, or the refusal that a lost effect means, and give the one that came true.
@@ -85,6 +95,15 @@ class Effects:
                 bucket = (self._tenant, effect.bucket)
                 transaction.execute(self._text.give_back, bucket + bucket)
                 return True
+            case (
+                Register()
+                | ReplaceRegistration()
+                | UseRegistrationToken()
+                | Unregister()
+                | MarkUsed()
+                | SpendInitialToken()
+            ):
+                return self._registrations.apply(transaction, effect, stamp)
         assert_never(effect)
 
     def _take_once(self, transaction: Transaction, effect: TakeOnce, now: int) -> bool:
@@ -133,11 +152,14 @@ class Effects:
         return transaction.execute(self._text.attempt, row + room).rowcount == 1
 
     def _require(self, transaction: Transaction, effect: Require, now: int) -> bool:
+        if effect.required in {Required.AUTHORIZATION, Required.DOCUMENT} and effect.version is not None:
+            return False  # they have no versions, so none can match
         if effect.required is Required.AUTHORIZATION:
-            if effect.version is not None:  # an authorization has no versions, so none can match
-                return False
             parameters = (self._tenant, effect.identifier, now)
             return transaction.execute(self._text.require_authorization, parameters).fetchone() is not None
+        if effect.required is Required.DOCUMENT:
+            named = (self._tenant, effect.identifier)
+            return transaction.execute(approver_statements().require_document, named).fetchone() is not None
         text = self._require_row[effect.required]
         return transaction.execute(text, (self._tenant, effect.identifier, effect.version)).fetchone() is not None
 

@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from fapi_as.adapters.store.approver_statements import approver_statements
+from fapi_as.adapters.store.approvers import Approver, parsed_approver, parsed_initial_token
 from fapi_as.adapters.store.sealed_payload import BrokenSeal, Seal, associated_data
 from fapi_as.adapters.store.statements import statements
 from fapi_as.protocol.authorization import LiveAuthorization
@@ -18,6 +21,8 @@ from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.effects import HandleKind
 from fapi_as.protocol.errors import ProtocolError, StorageUnavailable
 from fapi_as.protocol.handles import KeptHandle
+from fapi_as.protocol.registration import InitialAccessToken, KeptRegistration, TrustedAuthority
+from fapi_as.protocol.registration_policy import under_policy
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.resource_registration import parse_resource
 from fapi_as.protocol.user import RegisteredUser
@@ -108,14 +113,17 @@ class SqliteReading:
         self._reader = reader
         self._seal = seal
         self._text = statements()
+        self._approver_text = approver_statements()
         self._epoch = -1
         self._clients: dict[str, RegisteredClient] = {}
+        self._approvers: dict[str, Approver | None] = {}
         self._resources: dict[str, RegisteredResource] | None = None
 
     def _refresh(self) -> None:
         epoch = self._reader.epoch(self._tenant)
         if epoch != self._epoch:
             self._clients.clear()
+            self._approvers.clear()
             self._resources = None
             self._epoch = epoch
 
@@ -128,12 +136,80 @@ class SqliteReading:
         row = self._reader.one(self._text.client, (self._tenant, client_id))
         if row is None:
             return None  # not remembered: strangers choose these names
-        found = _parsed_client(client_id, *row)
+        found = self._as_approved(client_id, *row)
         if found is not None:
             if len(self._clients) >= _CLIENTS_KEPT:
                 del self._clients[next(iter(self._clients))]
             self._clients[client_id] = found
         return found
+
+    def forget_client(self, client_id: str) -> None:
+        """Read it anew at the next time, because it was just used."""
+        self._clients.pop(client_id, None)
+
+    async def registration(self, client_id: str) -> KeptRegistration | None:
+        """The live client with this id as it was registered, where it has a registration access token."""
+        row = self._reader.one(self._approver_text.registration, (self._tenant, client_id))
+        if row is None:
+            return None
+        registration, version, approver, last_used_at, *kept = row
+        client = _parsed_client(client_id, registration, version)
+        approved_by = self._approver(approver)
+        if client is None or approved_by is None:
+            return None
+        registered_at, statement, jti, software_id, token_digest, previous_token_digest, token_jkt = kept
+        return KeptRegistration(
+            client=replace(client, approval=approved_by.approval, last_used_at=last_used_at),
+            registered_at=registered_at,
+            approver=approver,
+            statement=statement,
+            statement_jti=jti,
+            software_id=software_id,
+            token_digest=token_digest,
+            previous_token_digest=previous_token_digest,
+            token_jkt=token_jkt,
+        )
+
+    async def authority(self, issuer: str) -> TrustedAuthority | None:
+        """The authority with this `iss`, unless it is suspended."""
+        found = self._approver(issuer)
+        return None if found is None else found.authority
+
+    async def initial_access_token(self, digest: bytes) -> InitialAccessToken | None:
+        """The initial access token with this digest, used up or over or not, unless it is revoked."""
+        row = self._reader.one(self._approver_text.initial_access_token, (self._tenant, digest))
+        return None if row is None else parsed_initial_token(*row)
+
+    async def is_withdrawn(self, issuer: str, jti: str, software_id: str) -> bool:
+        """Whether a statement of this authority, or the software that it is about, was revoked here."""
+        named = (self._tenant, issuer, jti, issuer, software_id)
+        return self._reader.one(self._approver_text.is_withdrawn, named) is not None
+
+    async def is_blocked(self, client_id: str) -> bool:
+        """Whether a client that has a metadata document may not be used here."""
+        return self._reader.one(self._approver_text.require_document, (self._tenant, client_id)) is None
+
+    def _as_approved(
+        self, client_id: str, registration: str, version: int, approver: str | None, last_used_at: int | None
+    ) -> RegisteredClient | None:
+        client = _parsed_client(client_id, registration, version)
+        if client is None or approver is None:
+            return client
+        found = self._approver(approver)
+        if found is None:
+            return None
+        approved = replace(client, approval=found.approval, last_used_at=last_used_at)
+        return under_policy(approved, found.policy)
+
+    def _approver(self, name: str) -> Approver | None:
+        """One that may still approve, or an initial access token that once did; asked for once per epoch."""
+        self._refresh()
+        if name not in self._approvers:
+            row = self._reader.one(self._approver_text.approver, (self._tenant, name))
+            if row is None:
+                return None  # not remembered: strangers choose these names
+            self._approvers[name] = parsed_approver(name, *row)
+        return self._approvers[name]
 
     async def resource(self, resource: str) -> RegisteredResource | None:
         """The live resource with this URI."""

@@ -20,6 +20,7 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    or_,
     select,
     update,
 )
@@ -89,8 +90,8 @@ def statements() -> Statements:
         authorization=_authorization(),
         client=_client(),
         resources=_resources(),
-        user_named=text_of(_users().where(_at(tables.User, "username")), "tenant", "username"),
-        user=text_of(_users().where(_at(tables.User, "subject"), _is_enabled(tables.User)), "tenant", "subject"),
+        user_named=text_of(_users().where(at(tables.User, "username")), "tenant", "username"),
+        user=text_of(_users().where(at(tables.User, "subject"), is_enabled(tables.User)), "tenant", "subject"),
     )
 
 
@@ -99,13 +100,14 @@ def table_of(model: type[SQLModel]) -> Table:
     return SQLModel.metadata.tables[str(model.__tablename__)]
 
 
-def _at(model: type[SQLModel], *names: str) -> ColumnElement[bool]:
+def at(model: type[SQLModel], *names: str) -> ColumnElement[bool]:
     """The row of these columns, each bound under its own name."""
     columns = table_of(model).c
     return and_(*(columns[name] == bindparam(name) for name in names))
 
 
-def _is_enabled(model: type[SQLModel]) -> ColumnElement[bool]:
+def is_enabled(model: type[SQLModel]) -> ColumnElement[bool]:
+    """Whether an operator lets this row count."""
     return table_of(model).c.enabled == literal_column("1")
 
 
@@ -165,7 +167,7 @@ def _has_ended(handle: Table) -> ColumnElement[bool]:
 
 
 def _is_usable(handle: Table) -> ColumnElement[bool]:
-    return and_(_at(tables.Handle, "tenant", "kind", "digest"), handle.c.spent_at.is_(None), ~_has_ended(handle))
+    return and_(at(tables.Handle, "tenant", "kind", "digest"), handle.c.spent_at.is_(None), ~_has_ended(handle))
 
 
 def _spend() -> str:
@@ -185,7 +187,7 @@ def _revoke() -> str:
     ended = (
         update(table)
         .values(revoked_at=bindparam("now"))
-        .where(_at(tables.Authorization, "tenant", "authorization_id"), table.c.revoked_at.is_(None))
+        .where(at(tables.Authorization, "tenant", "authorization_id"), table.c.revoked_at.is_(None))
     )
     return text_of(ended, "now", "tenant", "authorization_id")
 
@@ -198,7 +200,7 @@ def _attempt() -> str:
     up for as long as that was (TIM-02).
     """
     table = table_of(tables.Tried)
-    bucket = _at(tables.Tried, "tenant", "bucket")
+    bucket = at(tables.Tried, "tenant", "bucket")
     last = select((func.coalesce(func.max(table.c.number), literal_column("0")) + literal_column("1")).label("number"))
     following = last.where(bucket).subquery("following")
     earlier = table.alias("earlier")
@@ -219,12 +221,12 @@ def _attempt() -> str:
 
 
 def _forget() -> str:
-    return text_of(delete(table_of(tables.Tried)).where(_at(tables.Tried, "tenant", "bucket")), "tenant", "bucket")
+    return text_of(delete(table_of(tables.Tried)).where(at(tables.Tried, "tenant", "bucket")), "tenant", "bucket")
 
 
 def _give_back() -> str:
     """The newest, so that the numbers of a bucket stay without a gap."""
-    table, own = table_of(tables.Tried), _at(tables.Tried, "tenant", "bucket")
+    table, own = table_of(tables.Tried), at(tables.Tried, "tenant", "bucket")
     newest = select(func.max(table.c.number)).where(own).scalar_subquery()
     return text_of(delete(table).where(own, table.c.number == newest), "tenant", "bucket", "tenant", "bucket")
 
@@ -232,8 +234,8 @@ def _give_back() -> str:
 def _require(model: type[SQLModel], identifier: str) -> str:
     version = table_of(model).c.version
     row: Select[Any] = select(literal_column("1")).where(
-        _at(model, "tenant", identifier),
-        _is_enabled(model),
+        at(model, "tenant", identifier),
+        is_enabled(model),
         version == func.coalesce(bindparam("version"), version),
     )
     return text_of(row, "tenant", identifier, "version")
@@ -251,14 +253,14 @@ def _authorization() -> str:
 def _live(row: Select[Any]) -> Select[Any]:
     columns = table_of(tables.Authorization).c
     return row.where(
-        _at(tables.Authorization, "tenant", "authorization_id"),
+        at(tables.Authorization, "tenant", "authorization_id"),
         columns.revoked_at.is_(None),
         columns.expires_at > bindparam("now"),
     )
 
 
 def _epoch() -> str:
-    return text_of(select(table_of(tables.Epoch).c.value).where(_at(tables.Epoch, "tenant")), "tenant")
+    return text_of(select(table_of(tables.Epoch).c.value).where(at(tables.Epoch, "tenant")), "tenant")
 
 
 def _handle() -> str:
@@ -272,26 +274,42 @@ def _handle() -> str:
         columns.usable_until,
         columns.spent_at,
         _has_ended(table),
-    ).where(_at(tables.Handle, "tenant", "kind", "digest"))
+    ).where(at(tables.Handle, "tenant", "kind", "digest"))
     return text_of(row, "tenant", "kind", "digest")
 
 
 def _client() -> str:
     columns = table_of(tables.Client).c
-    row: Select[Any] = select(columns.registration, columns.version)
-    return text_of(
-        row.where(_at(tables.Client, "tenant", "client_id"), _is_enabled(tables.Client)), "tenant", "client_id"
+    row: Select[Any] = select(columns.registration, columns.version, columns.approver, columns.last_used_at)
+    return text_of(row.where(live_client()), "tenant", "client_id")
+
+
+def live_client() -> ColumnElement[bool]:
+    """The client of this id, unless it is disabled or what approved it was withdrawn.
+
+    Whether the approver itself may still approve is asked beside it: that is the same for all its clients.
+    """
+    client, withdrawn = table_of(tables.Client), table_of(tables.Withdrawn).c
+    gone = exists().where(
+        withdrawn.tenant == client.c.tenant,
+        withdrawn.approver == client.c.approver,
+        or_(
+            and_(withdrawn.kind == literal_column("'statement'"), withdrawn.name == client.c.statement_jti),
+            and_(withdrawn.kind == literal_column("'software'"), withdrawn.name == client.c.software_id),
+        ),
     )
+    unwithdrawn = or_(client.c.approver.is_(None), ~gone)
+    return and_(at(tables.Client, "tenant", "client_id"), is_enabled(tables.Client), unwithdrawn)
 
 
 def _resources() -> str:
     columns = table_of(tables.Resource).c
-    rows = select(columns.registration, columns.version).where(_at(tables.Resource, "tenant"))
-    return text_of(rows.where(_is_enabled(tables.Resource)).order_by(columns.resource), "tenant")
+    rows = select(columns.registration, columns.version).where(at(tables.Resource, "tenant"))
+    return text_of(rows.where(is_enabled(tables.Resource)).order_by(columns.resource), "tenant")
 
 
 def _users() -> Select[Any]:
     columns = table_of(tables.User).c
     known = (columns.subject, columns.username, columns.version, columns.password_hash, columns.enabled)
     row: Select[Any] = select(*known, columns.name, columns.email)
-    return row.where(_at(tables.User, "tenant"))
+    return row.where(at(tables.User, "tenant"))

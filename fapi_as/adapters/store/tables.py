@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 from sqlalchemy import CheckConstraint, Column, Index, Integer, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
-REVISION: Final = "0004"  # the last step of migrations/versions makes these tables
+REVISION: Final = "0005"  # the last step of migrations/versions makes these tables
 END_OF_TIME: Final = 253_370_764_800  # the year 9999: no honest lifetime reaches it, a planted one is refused (STO-09)
 _STRICT: Final[dict[str, Any]] = {"sqlite_strict": True}
 _CLUSTERED: Final[dict[str, Any]] = {"sqlite_strict": True, "sqlite_with_rowid": False}  # one b-tree, not two
@@ -68,6 +68,7 @@ class Authorization(SQLModel, table=True):
 
     __table_args__: ClassVar[Any] = (
         Index("authorization_expires_at", "expires_at"),
+        Index("authorization_client", "tenant", "client_id"),
         _plausible("expires_at"),
         _CLUSTERED,
     )
@@ -120,9 +121,23 @@ class Audit(SQLModel, table=True):
 
 
 class Client(SQLModel, table=True):
-    """A registered client; `registration` is its RFC 7591 metadata as JSON, `version` the epoch of its last change."""
+    """A registered client; `registration` is its RFC 7591 metadata as JSON, `version` the epoch of its last change.
 
-    __table_args__: ClassVar[Any] = (_STRICT,)
+    One that an operator registered has no approver, no registration access token and no end.
+    """
+
+    __table_args__: ClassVar[Any] = (
+        Index(
+            "client_software",
+            "tenant",
+            "approver",
+            "software_id",
+            "registered_at",
+            sqlite_where=text("approver IS NOT NULL"),
+        ),
+        Index("client_expires_at", "expires_at", sqlite_where=text("expires_at IS NOT NULL")),
+        _STRICT,
+    )
     tenant: str = _text(primary_key=True)
     client_id: str = _text(primary_key=True)
     registration: str = _text()
@@ -130,6 +145,48 @@ class Client(SQLModel, table=True):
     enabled: int = _integer()
     registered_at: int = _integer()
     changed_at: int = _integer()
+    approver: str | None = _text(nullable=True)
+    software_id: str | None = _text(nullable=True)
+    statement: str | None = _text(nullable=True)
+    statement_jti: str | None = _text(nullable=True)
+    token_digest: bytes | None = _blob(nullable=True)
+    previous_token_digest: bytes | None = _blob(nullable=True)
+    token_jkt: str | None = _text(nullable=True)
+    last_used_at: int | None = _integer(nullable=True)
+    expires_at: int | None = _integer(nullable=True)
+
+
+class Approver(SQLModel, table=True):
+    """Whoever may approve clients: an authority, by its `iss`, or an initial access token, as a digest.
+
+    `registration` is the authority's file as JSON, or the policy and the key that the token is bound to.
+    """
+
+    __table_args__: ClassVar[Any] = (
+        Index("approver_digest", "tenant", "digest", unique=True, sqlite_where=text("digest IS NOT NULL")),
+        _STRICT,
+    )
+    tenant: str = _text(primary_key=True)
+    approver: str = _text(primary_key=True)
+    registration: str = _text()
+    version: int = _integer()
+    enabled: int = _integer()
+    registered_at: int = _integer()
+    changed_at: int = _integer()
+    digest: bytes | None = _blob(nullable=True)
+    uses_left: int | None = _integer(nullable=True)
+    expires_at: int | None = _integer(nullable=True)
+
+
+class Withdrawn(SQLModel, table=True):
+    """What may not be used any more: a statement or a software of an authority, or a client that has a document."""
+
+    __table_args__: ClassVar[Any] = (_CLUSTERED,)
+    tenant: str = _text(primary_key=True)
+    kind: str = _text(primary_key=True)  # statement | software | client
+    approver: str = _text(primary_key=True)  # "" for a client
+    name: str = _text(primary_key=True)
+    withdrawn_at: int = _integer()
 
 
 class User(SQLModel, table=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from fapi_as.adapters.web.addresses import Route
+from fapi_as.adapters.web.addresses import Route, found
 from fapi_as.adapters.web.asgi import Application, Receive, Scope, Send, send_whole
 from fapi_as.adapters.web.pages import STYLESHEET_PATH, stylesheet
 from fapi_as.adapters.web.requests import Disconnected, endpoint_request, read_body
@@ -33,7 +33,7 @@ class ProtocolEndpoints:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; a peer that left before its request was whole gets nothing."""
-        route = self._routes.get(scope["raw_path"])
+        route, segment = found(self._routes, scope["raw_path"])
         if route is None:
             response = self._unrouted(scope)
         elif route.endpoint.face is Face.PAGE:
@@ -44,7 +44,7 @@ class ProtocolEndpoints:
                 body = await collect(route, scope, lambda: read_body(receive))
             except Disconnected:
                 return
-            response = await self._answering.answer(route, scope, body)
+            response = await self._answering.answer(route, scope, body, segment)
         await send_whole(send, response)
 
     def _unrouted(self, scope: Scope) -> EndpointResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fapi_as.adapters.web.addresses import Route
@@ -68,7 +68,7 @@ class Answering:
     clock: Clock
     render_page: door.RenderPage
 
-    async def answer(self, route: Route, scope: Scope, body: Body) -> EndpointResponse:
+    async def answer(self, route: Route, scope: Scope, body: Body, segment: str = "") -> EndpointResponse:
         """Ask the endpoint, or refuse in its name; the answer is complete."""
         context, endpoint = route.context, route.endpoint
         request = endpoint_request(
@@ -78,6 +78,7 @@ class Answering:
             correlation_id=context.entropy.identifier(),
             body=body.content,
         )
+        request = replace(request, segment=segment) if segment else request
         if body.refusal is None:
             response = await door.answer(context, endpoint, request, render_page=self.render_page)
         else:

@@ -68,7 +68,8 @@ async def _push(context: Context, request: EndpointRequest, client: Authenticate
     if once is not None:
         lost[once] = Refuse(error=InvalidRequestObject("request object: pushed before"))
     spent = (quota,) if once is None else (quota, once)
-    decision = authenticated(client, proof).issue((*spent, keep, Record(fact=fact)), lost)
+    caller = authenticated(client, proof, context.policy, request.now)
+    decision = caller.issue((*spent, keep, Record(fact=fact)), lost)
     await settle(context, request, decision)
     return Json(
         payload={

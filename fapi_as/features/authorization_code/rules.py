@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from fapi_as.kernel.seam import RefreshToIssue, TokenDecision, TokenRequest, TokensToIssue
@@ -76,6 +77,9 @@ def validate_push(
     asked = asked_resources(parameters, client, issuer)
     if any(name not in resources for name in asked):
         raise InvalidTarget("unknown resource")
+    covered = client.limits.resources
+    if covered is not None and not set(asked) <= {*covered, issuer}:
+        raise InvalidTarget("a resource that the client's approval does not cover")
     values = _validated_scope(parameters, client, resources)
     if any(not set(values) & set(resources[name].scopes) for name in asked):  # RES-2: nothing to be had there
         raise InvalidTarget("no asked scope means anything at a resource")
@@ -90,6 +94,7 @@ def validate_push(
         nonce=_bounded(parameters, "nonce", NONCE_LIMIT),  # FAPI2-AZ-17
         dpop_jkt=_validated_jkt(parameters, proof_jkt),
         signed_response_alg=response_alg,
+        document_digest=client.document_digest,
     )
 
 
@@ -240,6 +245,8 @@ def decide_redemption(request: TokenRequest, facts: CodeFacts, policy: Policy) -
         return Refuse(error=InvalidGrant("the user changed"))
     if not redirect_uri.is_registered(grant.redirect_uri or "", client.redirect_uris, client.application_type):
         return Refuse(error=InvalidGrant("redirect_uri is gone"))  # what it was sent to is not the client's any more
+    if grant.document_digest != client.document_digest:  # CIMD-14: only its keys may have changed
+        return Refuse(error=InvalidGrant("the client's document changed"))
     return _tokens(request, facts, grant, user, policy)
 
 
@@ -306,6 +313,9 @@ def _refresh(
         lifetimes.append(policy.refresh_token_lifetime)
     if not lifetimes:
         return None
+    approved = request.client.registered.limits.refresh_token_seconds
+    if approved is not None:
+        lifetimes.append(timedelta(seconds=approved))
     ends_at = request.now + seconds(min(lifetimes))
     unbound = replace(grant, redirect_uri=None, code_challenge=None, dpop_jkt=None, nonce=None, ends_at=ends_at)
     usable_until = min(request.now + seconds(policy.refresh_token_idle), ends_at)

@@ -31,6 +31,7 @@ from fapi_as.protocol.standing import StandingRequest
 from fapi_as.protocol.userinfo_resource import IDENTITY_SCOPES, OFFLINE_ACCESS
 
 _FIELDS: Final = frozenset({"interaction", "csrf_token", "shown", "decision"})
+_OF_CLIENTS: Final = frozenset({Required.CLIENT, Required.APPROVER, Required.DOCUMENT})
 _ANSWERS: Final = frozenset({"approve", "deny"})
 _UNITS: Final = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
@@ -194,7 +195,7 @@ def by_an_earlier_yes(approved: Issue, facts: ConsentFacts, ended: Refuse) -> Is
 
 
 def _is_client(effect: Effect) -> bool:
-    return isinstance(effect, Require) and effect.required is Required.CLIENT
+    return isinstance(effect, Require) and effect.required in _OF_CLIENTS
 
 
 def approve(facts: ConsentFacts, drawn: DrawnHandles, now: int, policy: Policy) -> Issue:
@@ -216,6 +217,7 @@ def approve(facts: ConsentFacts, drawn: DrawnHandles, now: int, policy: Policy) 
         dpop_jkt=validated.dpop_jkt,
         nonce=validated.nonce,
         openid=validated.openid,
+        document_digest=validated.document_digest,
     )
     opened = Open(
         authorization_id=drawn.authorization_id,
@@ -255,16 +257,16 @@ def deny(facts: ConsentFacts) -> Issue:
 
 def _still_as_shown(facts: ConsentFacts) -> tuple[tuple[Effect, ...], dict[Effect, Refuse]]:
     request, session = facts.request, facts.session
-    client = Require(required=Required.CLIENT, identifier=request.client.client_id, version=request.client.version)
+    clients = request.client.requirements
     user = Require(required=Required.USER, identifier=session.subject, version=session.user_version)
     resources = tuple(requirement for resource in request.resources for requirement in resource.requirements)
     lost: dict[Effect, Refuse] = {
-        client: _changed("the client changed", facts),
+        **{client: _changed("the client changed", facts) for client in clients},
         user: _changed("the user changed", facts),
         facts.touch: _changed("the session has ended", facts),
         **{resource: _changed("a resource changed", facts) for resource in resources},
     }
-    return (client, user, *resources, facts.touch), lost
+    return (*clients, user, *resources, facts.touch), lost
 
 
 def _changed(detail: str, facts: ConsentFacts) -> Refuse:

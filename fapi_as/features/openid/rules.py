@@ -71,7 +71,7 @@ def _decision(
     token: VerifiedAccessToken, client: RegisteredClient, user: RegisteredUser, once: TakeOnce | None
 ) -> Issue:
     live = (
-        Require(required=Required.CLIENT, identifier=client.client_id, version=client.version),
+        *client.requirements,
         Require(required=Required.USER, identifier=user.subject, version=user.version),
         Require(required=Required.AUTHORIZATION, identifier=token.authorization_id or ""),
     )

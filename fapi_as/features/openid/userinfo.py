@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fapi_as.features.openid.rules import Told, UserinfoFacts, decide_userinfo
+from fapi_as.kernel.clients import standing_client
 from fapi_as.kernel.door import refuse_client, settle
 from fapi_as.kernel.messages import Compact, EndpointRequest, Json
 from fapi_as.kernel.own_tokens import own_keys
@@ -100,7 +101,7 @@ def _proved(
 async def _facts(context: Context, request: EndpointRequest, token: VerifiedAccessToken) -> UserinfoFacts:
     reading = context.reading
     authorization = await reading.authorization(token.authorization_id or "", request.now)
-    client = await reading.client(token.client_id)
+    client = await standing_client(context, token.client_id)
     user = None if authorization is None else await reading.user(authorization.subject)
     subject = None
     if client is not None and user is not None:

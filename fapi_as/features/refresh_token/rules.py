@@ -44,6 +44,8 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
         return Refuse(error=InvalidGrant("the authorization has ended"))
     if request.now >= handle.usable_until:  # RT-3: idle, and absolute because no use moves it beyond `ends_at`
         return Refuse(error=InvalidGrant("refresh token expired"))
+    if grant.document_digest != client.document_digest:  # CIMD-14: only its keys may have changed
+        return Refuse(error=InvalidGrant("the client's document changed"))
     user = facts.user
     if user is None or user.version != grant.user_version:  # OA-RT-4: a new password ends it
         return Refuse(error=InvalidGrant("the user changed"))

@@ -21,6 +21,7 @@ from fapi_as.kernel.browser import (
     require_same_site,
     visitor,
 )
+from fapi_as.kernel.clients import standing_client
 from fapi_as.kernel.interaction import pending_interaction, step_url
 from fapi_as.kernel.messages import Cookie, EndpointRequest, Page, SeeOther
 from fapi_as.kernel.own_tokens import HintOfAGoneKey, id_token_hint
@@ -121,7 +122,7 @@ async def _leaving(context: Context, request: EndpointRequest, browser: Visitor,
     asked = parse_logout(parameters)
     hint = _hint(context, asked)
     client_id = require_same_client(asked, hint)
-    client = None if client_id is None else await context.reading.client(client_id)
+    client = None if client_id is None else await standing_client(context, client_id)
     where = destination(asked, hint, client)
     return _Leaving(interaction=None, asked=asked, hint=hint, client=client, destination=where)
 

@@ -204,7 +204,7 @@ async def test_a_failure_is_remembered_for_ten_seconds_and_then_tried_again(
             with pytest.raises(KeysUnavailable, match="404"):
                 await kids(keys, "first")
     assert len(fetch.asked) == len(caplog.records) == 1
-    assert vars(caplog.records[0])["client_id"] == "agent"
+    assert vars(caplog.records[0])["owner"] == "client agent"
     fetch.documents[URL] = good
     clock.advance(9)
     with pytest.raises(KeysUnavailable):
@@ -247,7 +247,7 @@ async def test_a_set_above_64_kib_is_none(keys: PublishedKeys, fetch: FakeFetch)
 async def test_what_is_kept_is_bounded_and_each_client_has_its_own(
     keys: PublishedKeys, fetch: FakeFetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_keys, "CLIENTS_KEPT", 2)
+    monkeypatch.setattr(client_keys, "OWNERS_KEPT", 2)
     other = "https://other.example/jwks"
     fetch.documents[other] = published(SECOND.jwk(kid="second"))
     assert await kids(keys, client_id="a") == ["first"]
