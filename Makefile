@@ -47,7 +47,14 @@ dev: $(READY) ## the same parts, left running, with their URLs and a demo user p
 	@$(PY) docs/examples/demo.py --dev
 
 test: $(READY) ## everything that must pass; T=unit runs one folder of tests/; T=expectations prints variants × expectations, T=browser looks in Chromium
-	@$(PY) -m pytest -q $(if $(T),tests/$(T))
+ifdef T
+	@$(PY) -m pytest -q tests/$(T)
+else
+	@failed=0; \
+	PYTHONHASHSEED=0 $(PY) -m pytest -q --numprocesses auto --maxprocesses 4 -m "not alone" || failed=1; \
+	$(PY) -m pytest -q -m alone || failed=1; \
+	exit $$failed
+endif
 
 check: $(READY) ## ruff, mypy --strict and import-linter; no network
 	@$(MAKE) --jobs 4 --output-sync=target check-ruff check-format check-mypy check-imports

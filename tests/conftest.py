@@ -15,6 +15,17 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 
+_ALONE = ("tests/system/", "tests/faults/", "tests/browser/")  # real processes, and many of them measure
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the machine to itself is marked: `make test` runs the rest in several processes before it."""
+    for item in items:
+        if item.nodeid.startswith(_ALONE):
+            item.add_marker(pytest.mark.alone)
+
+
 @pytest.fixture(autouse=True)
 def oracles(request: pytest.FixtureRequest) -> Iterator[Oracles | None]:
     """The oracles of a test that is marked as an attack; None around every other."""
