@@ -38,7 +38,7 @@ from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
 
 if TYPE_CHECKING:
     from fapi_as.adapters.web.asgi import Application
-    from fapi_as.kernel.seam import Context
+    from fapi_as.kernel.seam import Context, Feature
 
 CHORE_SECONDS: Final = 60  # less than half of the janitor's lease, so that a leader stays one
 _DAY_SECONDS: Final = 86_400
@@ -233,12 +233,12 @@ class _Adapters:
 
 def _context(settings: Settings, adapters: _Adapters) -> Context:
     """Everything that the endpoints of the default tenant are given."""
-    from fapi_as.features import ENABLED  # noqa: PLC0415 - in a worker only
     from fapi_as.kernel.capabilities import grants  # noqa: PLC0415 - in a worker only
     from fapi_as.kernel.seam import Context  # noqa: PLC0415 - in a worker only
     from rs_kit.protocol.dpop import ProofKeys  # noqa: PLC0415 - in a worker only
 
     store = adapters.database.store(DEFAULT_TENANT)
+    features = _features(settings)
     return Context(
         policy=settings.policy(DEFAULT_TENANT),
         store=store,
@@ -253,9 +253,17 @@ def _context(settings: Settings, adapters: _Adapters) -> Context:
         nonce_key=adapters.sealing.derive("dpop-nonce", DEFAULT_TENANT),
         browser_key=adapters.sealing.derive("browser", DEFAULT_TENANT),
         pairwise_key=adapters.sealing.derive("pairwise", DEFAULT_TENANT),
-        features=ENABLED,
-        grants=grants(ENABLED),
+        features=features,
+        grants=grants(features),
     )
+
+
+def _features(settings: Settings) -> tuple[Feature, ...]:
+    """What is offered: everything, without what the configuration switches off."""
+    from fapi_as.features import ENABLED  # noqa: PLC0415 - in a worker only
+
+    off = {"dynamic_registration"} if not settings.registration.enabled else set()
+    return tuple(feature for feature in ENABLED if feature.name not in off)
 
 
 def _refuse_unsafe_tls(settings: Settings) -> None:

@@ -68,8 +68,8 @@ port = {mutual_tls_port}
 #published_before_use = 360
 
 [fetch]
-# How the keys behind a client's jwks_uri are had: the authorities to trust (PEM; those of the system without it), and
-# the names of hosts that may have loopback or private addresses. No other private address is ever connected to.
+# How documents of others are had, as the keys behind a jwks_uri: the authorities to trust (PEM; those of the system
+# without it), and the names of hosts that may have loopback or private addresses. No other one is ever connected to.
 # ca_file = "authorities.pem"
 #allowed_private_hosts = []
 
@@ -88,6 +88,23 @@ port = {mutual_tls_port}
 # Nonces from the server, and how old a proof may be in seconds.
 #nonces = true
 #proof_age = 60
+
+[registration]
+# Clients register themselves at /register, with a statement of an authority (fapi-as trust) or an initial access token
+# (fapi-as registration-token); without the one and the other nobody does.
+#enabled = true
+# What was registered and not used for so long ends: in hours before its first use, in days after its last one.
+#pending_hours = 24
+#unused_days = 90
+#per_source_per_hour = 600
+
+[client_id_metadata]
+# Clients whose client_id is the URL of a document about them. Only these hosts, only these scopes.
+#enabled = false
+#hosts = []
+#scopes = []
+# Whether the document must bring a software statement of an authority.
+#statement_required = false
 
 [logging]
 # debug, info, warning or error; json or text.

@@ -133,7 +133,9 @@ def _sentence(errors: list[ErrorDetails], overridden: Mapping[tuple[str, ...], s
     if error["type"] == "missing":
         return f"{label} is required"
     if error["type"] == "value_error":
-        return f"{label} {error['ctx']['error']}".lstrip()  # what two sections say together names them itself
+        told = str(error["ctx"]["error"])
+        # what several settings say together names them itself
+        return told if not label or told.startswith(f"{label}.") else f"{label} {told}"
     if error["type"] == "literal_error":
         return f"{label} must be one of {error['ctx']['expected']}"
     return f"{label} must be {_EXPECTED.get(error['type'].partition('_')[0], 'of another type')}"

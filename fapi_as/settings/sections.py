@@ -9,10 +9,11 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from fapi_as.protocol import profile
-from fapi_as.protocol.policy import Policy, seconds
+from fapi_as.protocol.policy import DocumentPolicy, Policy, seconds
 from fapi_as.settings.values import (
-    PrivateHost,
+    HostName,
     ResolvedPath,
+    ScopeValue,
     between,
     bind_host,
     database_url,
@@ -28,6 +29,9 @@ _HTTPS_PORT: Final = 443
 _FILES: Final = frozenset({"certificate_file", "private_key_file"})
 _WORKER_LIMIT: Final = 64
 _ROTATION_CEILING_DAYS: Final = 365  # JOSE-34: no signing key is for ever
+_PENDING_CEILING_HOURS: Final = 7 * 24  # DCR-16: what nobody uses ends
+_UNUSED_CEILING_DAYS: Final = 365
+_REGISTRATIONS_CEILING: Final = 100_000
 
 
 class _Section(BaseModel):
@@ -102,10 +106,10 @@ class Keys(_Section):
 
 
 class Fetch(_Section):
-    """How documents of others are had: the jwks_uri of clients."""
+    """How documents of others are had: keys of clients and authorities, client ID metadata documents."""
 
     ca_file: ResolvedPath | None = None
-    allowed_private_hosts: Annotated[tuple[PrivateHost, ...], Field(strict=False)] = ()
+    allowed_private_hosts: Annotated[tuple[HostName, ...], Field(strict=False)] = ()
 
 
 class Lifetimes(_Section):
@@ -146,6 +150,35 @@ class Dpop(_Section):
     )
 
 
+class Registration(_Section):
+    """How clients register themselves, and when those that nobody uses end; who may is up to approvers."""
+
+    enabled: bool = True
+    pending_hours: Annotated[int, in_range(1, _PENDING_CEILING_HOURS)] = (
+        seconds(profile.PENDING_CLIENT_LIFETIME) // 3600
+    )
+    unused_days: Annotated[int, in_range(1, _UNUSED_CEILING_DAYS)] = profile.UNUSED_CLIENT_LIFETIME.days
+    per_source_per_hour: Annotated[int, in_range(1, _REGISTRATIONS_CEILING)] = profile.REGISTRATIONS_PER_SOURCE
+
+
+class ClientIdMetadata(_Section):
+    """Clients that have a document instead of a registration: of which hosts, and for which scopes (CIMD-13)."""
+
+    enabled: bool = False
+    hosts: Annotated[tuple[HostName, ...], Field(strict=False)] = ()
+    scopes: Annotated[tuple[ScopeValue, ...], Field(strict=False)] = ()
+    statement_required: bool = False
+
+    @model_validator(mode="after")
+    def _of_somebody_for_something(self) -> Self:
+        if self.enabled and not (self.hosts and self.scopes):
+            raise ValueError(
+                "client_id_metadata.enabled is on and nothing is allowed: it needs client_id_metadata.hosts and "
+                "client_id_metadata.scopes"
+            )
+        return self
+
+
 class Logging(_Section):
     """What the processes say on stderr; ids and outcomes, never secrets."""
 
@@ -163,6 +196,8 @@ class Settings(_Section):
     fetch: Fetch
     lifetimes: Lifetimes
     dpop: Dpop
+    registration: Registration
+    client_id_metadata: ClientIdMetadata
     logging: Logging
 
     @model_validator(mode="before")
@@ -218,4 +253,19 @@ class Settings(_Section):
             dpop_proof_age=timedelta(seconds=self.dpop.proof_age),
             dpop_nonces=self.dpop.nonces,
             jwks_max_age=timedelta(seconds=self.keys.jwks_max_age),
+            pending_client_lifetime=timedelta(hours=self.registration.pending_hours),
+            unused_client_lifetime=timedelta(days=self.registration.unused_days),
+            registrations_per_source=self.registration.per_source_per_hour,
+            documents=self._documents(),
+            allowed_private_hosts=frozenset(self.fetch.allowed_private_hosts),
+        )
+
+    def _documents(self) -> DocumentPolicy | None:
+        section = self.client_id_metadata
+        if not section.enabled:
+            return None
+        return DocumentPolicy(
+            hosts=frozenset(section.hosts),
+            scope=frozenset(section.scopes),
+            statement_required=section.statement_required,
         )

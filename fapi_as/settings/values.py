@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from fapi_as.protocol.policy import seconds
+from fapi_as.protocol.scope import is_scope_token
 from rs_kit.protocol.htu import InvalidUri, normalise
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -138,11 +139,18 @@ def longer_than_jwks_max_age(value: int, info: ValidationInfo) -> int:
     return value
 
 
-def _private_host(value: str) -> str:
+def _host_name(value: str) -> str:
     if _HOST_NAME.match(value) is None or value.rpartition(".")[2].isdecimal():
         raise ValueError("must be names of hosts in lower case, without a port")
     return value
 
 
+def _scope_value(value: str) -> str:
+    if not is_scope_token(value):
+        raise ValueError("must be scope values of RFC 6749, section 3.3")
+    return value
+
+
 ResolvedPath = Annotated[Path, Field(strict=False), AfterValidator(_resolved)]
-PrivateHost = Annotated[str, AfterValidator(_private_host)]
+HostName = Annotated[str, AfterValidator(_host_name)]
+ScopeValue = Annotated[str, AfterValidator(_scope_value)]
