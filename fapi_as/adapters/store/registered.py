@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fapi_as.adapters.store.tables import Audit, Client, Resource, User
+from fapi_as.adapters.store.tables import Approver, Audit, Client, Resource, User, Withdrawn
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
 
 
@@ -46,6 +46,33 @@ class StoredResource:
     version: int
     registered_at: int
     changed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredApprover:
+    """An authority, by its `iss`, or an initial access token; `members` as its file says, never a credential.
+
+    Only a token has `uses_left` and `expires_at`, a NumericDate. `clients` are those that it let in and that are there.
+    """
+
+    name: str
+    members: Mapping[str, object]
+    enabled: bool
+    version: int
+    registered_at: int
+    changed_at: int
+    uses_left: int | None
+    expires_at: int | None
+    clients: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWithdrawal:
+    """What counts no more; `kind` is statement, software or client, and `name` its jti, software_id or client_id."""
+
+    kind: str
+    name: str
+    withdrawn_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +120,26 @@ def stored_resource(row: Resource) -> StoredResource:
         registered_at=row.registered_at,
         changed_at=row.changed_at,
     )
+
+
+def stored_approver(row: Approver, clients: int) -> StoredApprover:
+    """A row of approvers, and how many clients it has."""
+    return StoredApprover(
+        name=row.approver,
+        members=json.loads(row.registration),
+        enabled=bool(row.enabled),
+        version=row.version,
+        registered_at=row.registered_at,
+        changed_at=row.changed_at,
+        uses_left=row.uses_left,
+        expires_at=row.expires_at,
+        clients=clients,
+    )
+
+
+def stored_withdrawal(row: Withdrawn) -> StoredWithdrawal:
+    """A row of what was withdrawn."""
+    return StoredWithdrawal(kind=row.kind, name=row.name, withdrawn_at=row.withdrawn_at)
 
 
 def stored_fact(row: Audit) -> StoredFact:
