@@ -49,6 +49,7 @@ class KeptRegistration:
     client: RegisteredClient
     registered_at: int
     approver: str
+    policy: RegistrationPolicy | None  # today's, of its approver; None: that one approves nothing any more
     statement: str | None
     statement_jti: str | None
     software_id: str | None

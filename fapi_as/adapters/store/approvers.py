@@ -18,11 +18,15 @@ _logger: Final = logging.getLogger("fapi_as.store")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approver:
-    """What a client needs of whoever approved it; `authority` is None for an initial access token."""
+    """What a client needs of whoever approved it; `authority` is None for an initial access token.
+
+    `approves` tells whether it may approve what is to come, too: a token that is revoked does not.
+    """
 
     approval: Approval
     policy: RegistrationPolicy
     authority: TrustedAuthority | None
+    approves: bool = True
 
 
 def parsed_approver(name: str, registration: str, version: int, enabled: int, is_token: int) -> Approver | None:
@@ -32,7 +36,7 @@ def parsed_approver(name: str, registration: str, version: int, enabled: int, is
         members = parse_object(registration.encode())
         if is_token:
             # its clients stay when it is revoked: it opened the door, it does not vouch for what came in
-            return Approver(approval=approval, policy=_policy(members), authority=None)
+            return Approver(approval=approval, policy=_policy(members), authority=None, approves=bool(enabled))
         authority = parse_authority(members, version=version)
     except (ProtocolError, InvalidJson) as error:
         _unreadable(name, error)

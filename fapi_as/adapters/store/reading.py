@@ -162,6 +162,7 @@ class SqliteReading:
             client=replace(client, approval=approved_by.approval, last_used_at=last_used_at),
             registered_at=registered_at,
             approver=approver,
+            policy=approved_by.policy if approved_by.approves else None,
             statement=statement,
             statement_jti=jti,
             software_id=software_id,
