@@ -10,7 +10,16 @@ from http import HTTPStatus
 from typing import Final, NoReturn, TypeVar
 
 from fapi_as.kernel.authorization_answer import addressed
-from fapi_as.kernel.messages import Answer, Compact, EndpointRequest, EndpointResponse, Json, Page, SeeOther
+from fapi_as.kernel.messages import (
+    Answer,
+    Compact,
+    EndpointRequest,
+    EndpointResponse,
+    Json,
+    NoContent,
+    Page,
+    SeeOther,
+)
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.kernel.sender_constraint import nonce_headers
 from fapi_as.protocol.authorization_response import AuthorizationFailed
@@ -136,6 +145,9 @@ async def _rendered(
         return outcome
     if isinstance(outcome, Compact):
         return _render_compact(outcome)
+    if isinstance(outcome, NoContent):
+        headers = (_NO_STORE, _NO_SNIFF, *_encoded(outcome.headers))  # RFC 9110 §8.6: no Content-Length
+        return EndpointResponse(status=HTTPStatus.NO_CONTENT, headers=headers, body=b"")
     if isinstance(outcome, Json):
         return _render_document(outcome, request) if outcome.public else _render_json(outcome)
     return render_page(outcome, request)
@@ -177,15 +189,19 @@ def _render_json(answer_: Json) -> EndpointResponse:
     headers = [_JSON, (b"content-length", b"%d" % len(body)), cache, _NO_SNIFF]
     if answer_.public:
         headers.append(_ANY_ORIGIN)
-    headers.extend((name.encode("ascii").lower(), value.encode("ascii")) for name, value in answer_.headers)
+    headers.extend(_encoded(answer_.headers))
     return EndpointResponse(status=answer_.status, headers=tuple(headers), body=body)
 
 
 def _render_compact(answer_: Compact) -> EndpointResponse:
     body = answer_.token.encode("ascii")
     headers = [_JWT, (b"content-length", b"%d" % len(body)), _NO_STORE, _NO_SNIFF]
-    headers.extend((name.encode("ascii").lower(), value.encode("ascii")) for name, value in answer_.headers)
+    headers.extend(_encoded(answer_.headers))
     return EndpointResponse(status=HTTPStatus.OK, headers=tuple(headers), body=body)
+
+
+def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.encode("ascii").lower(), value.encode("ascii")) for name, value in headers)
 
 
 def _render_document(answer_: Json, request: EndpointRequest) -> EndpointResponse:
@@ -218,8 +234,9 @@ def _render_error(
             },
         )
         rendered = render_page(page, request)
-        extra = tuple((name.encode("ascii").lower(), value.encode("ascii")) for name, value in headers)
-        return EndpointResponse(status=rendered.status, headers=(*rendered.headers, *extra), body=rendered.body)
+        return EndpointResponse(
+            status=rendered.status, headers=(*rendered.headers, *_encoded(headers)), body=rendered.body
+        )
     payload = {"error": error.error, "error_description": error.description}
     return _render_json(Json(payload=payload, status=status_of(error), headers=headers))
 

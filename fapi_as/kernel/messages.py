@@ -65,6 +65,13 @@ class Compact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoContent:
+    """Done, and nothing to say about it: 204 (RFC 7592 §2.3); never cached."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """An HTML page: a template shipped by a feature and its values; `form_action` lists extra origins (CSP)."""
 
@@ -83,7 +90,7 @@ class SeeOther:
     cookies: tuple[Cookie, ...] = ()
 
 
-Answer = Json | Compact | Page | SeeOther
+Answer = Json | Compact | NoContent | Page | SeeOther
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,6 +167,10 @@ class House(httpx2.AsyncBaseTransport):
             mutual_tls=mutual_tls,
         )
         endpoint = self.endpoints.get(target.path)
+        above, _, segment = target.path.rpartition("/")
+        named = next((path for path in self.endpoints if path.startswith(f"{above}/{{")), None)
+        if endpoint is None and named is not None and segment:
+            endpoint, asked = self.endpoints[named], replace(asked, path=named, segment=segment)
         with watched_exchange(self) as seen:
             if endpoint is None:
                 response = absent(Face.PAGE, asked, render_page=self._render)

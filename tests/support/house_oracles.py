@@ -115,7 +115,7 @@ def judge_changes(group: Sequence[Exchange], before: Any, after: Any) -> Iterato
     for kind, count in spent.items():
         if count > told_spent.get(kind, others):
             yield f"(c) {where}: {count} {kind} spent, {told_spent.get(kind, others)} told"
-    if ended > evidenced[AuditEvent.AUTHORIZATION_REVOKED]:
+    if ended > evidenced[AuditEvent.AUTHORIZATION_REVOKED] and not evidenced[AuditEvent.CLIENT_UNREGISTERED]:
         yield f"(c) {where}: {ended} authorizations ended without a fact"
     refused = bool(group) and all(exchange.is_refusal for exchange in group)
     if refused and not evidenced[AuditEvent.AUTHORIZATION_REVOKED] and after.once.keys() != before.once.keys():

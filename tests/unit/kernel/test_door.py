@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from fapi_as.kernel.door import Refused, absent, answer, refuse, settle
-from fapi_as.kernel.messages import Answer, Cookie, EndpointRequest, EndpointResponse, Json, Page, SeeOther
+from fapi_as.kernel.messages import Answer, Cookie, EndpointRequest, EndpointResponse, Json, NoContent, Page, SeeOther
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
@@ -265,3 +265,14 @@ async def test_a_request_that_no_endpoint_saw_is_refused_and_written(
 @pytest.mark.parametrize("face", list(Face))
 def test_where_nothing_is_there_is_404(face: Face) -> None:
     assert absent(face, REQUEST, render_page=rendered).status == 404
+
+
+async def test_what_has_nothing_to_say_has_neither_a_body_nor_a_length_and_is_not_cached(server: Context) -> None:
+    endpoint = Endpoint(
+        path="/x", face=Face.PROTOCOL, methods={"GET": giving(NoContent(headers=(("DPoP-Nonce", "n"),)))}
+    )
+    response = await answer(server, endpoint, REQUEST, render_page=rendered)
+    assert (response.status, response.body) == (204, b"")
+    assert dict(response.headers)[b"cache-control"] == b"no-cache, no-store"
+    assert dict(response.headers)[b"dpop-nonce"] == b"n"
+    assert b"content-length" not in dict(response.headers)
