@@ -22,6 +22,14 @@ class ClientDescription:
     contacts: tuple[str, ...] = ()
     software_id: str | None = None
     software_version: str | None = None
+    localized_uris: tuple[tuple[str, str], ...] = ()  # (member#language, URL), as logo_uri#fr
+
+    def name_for(self, language: str) -> str | None:
+        """The name in this language (BCP 47), or in a wider one that it is part of (RFC 4647 §3.4); None: it has none."""
+        names = {tag.lower(): name for tag, name in self.names}
+        subtags = language.lower().split("-")
+        wider = ("-".join(subtags[:length]) for length in range(len(subtags), 0, -1))
+        return next((names[tag] for tag in wider if tag in names), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.registration_policy import RegistrationPolicy
 from rs_kit.protocol.jwk import PublicJwk
 
 INITIAL_TOKEN_APPROVER = "token:"  # noqa: S105 - how the name of such an approver begins; an issuer is an https URL
+
+
+class ClaimNames(StrEnum):
+    """Under which names an authority asserts client metadata."""
+
+    RFC_7591 = "rfc7591"
+    OPEN_BANKING = "open_banking"  # SSA-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +31,8 @@ class TrustedAuthority:
     policy: RegistrationPolicy
     status_uri: str | None = None  # where it tells which statements and software it has withdrawn (SSA-9)
     certificates: tuple[bytes, ...] = ()
+    claims: ClaimNames = ClaimNames.RFC_7591
+    role_scopes: tuple[tuple[str, frozenset[str]], ...] = ()  # what a role of the directory may ask for (SSA-6)
 
     @property
     def key_owner(self) -> str:
