@@ -25,7 +25,7 @@ class ClientDescription:
     localized_uris: tuple[tuple[str, str], ...] = ()  # (member#language, URL), as logo_uri#fr
 
     def name_for(self, language: str) -> str | None:
-        """The name in this language (BCP 47), or in a wider one that it is part of (RFC 4647 §3.4); None: it has none."""
+        """The name in this language (BCP 47), or in a wider one (RFC 4647 §3.4), or None."""
         names = {tag.lower(): name for tag, name in self.names}
         subtags = language.lower().split("-")
         wider = ("-".join(subtags[:length]) for length in range(len(subtags), 0, -1))
@@ -83,6 +83,7 @@ class RegisteredClient:
     require_auth_time: bool = False
     post_logout_redirect_uris: tuple[str, ...] = ()
     default_acr_values: tuple[str, ...] = ()
+    introspection_signed_response_alg: str | None = None  # registered for the day that somebody introspects
     description: ClientDescription = ClientDescription()
     approval: Approval | None = None  # None: an operator registered it
     limits: ClientLimits = ClientLimits()

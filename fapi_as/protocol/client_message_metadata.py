@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 from fapi_as.protocol import redirect_uri
 from fapi_as.protocol.metadata_members import URI_LIMIT, algorithm, fetched_uri, strings, wrong
+from fapi_as.protocol.profile import ACR_VALUES_LIMIT
 from rs_kit.protocol.algorithms import canonical
 from rs_kit.protocol.jwk import PublicJwk
 
 RESPONSE_MODES: Final = ("query", "jwt", "query.jwt")  # JARM-4
 DEFAULT_ALGORITHM: Final = "ES256"  # in place of RS256: JARM-8, OIDC-31
 _LOGOUT_URI_LIMIT: Final = 16
+_ACR: Final = re.compile(r"[!-~]+\Z")
 
 
 def request_object_alg(members: Mapping[str, object], keys: Sequence[PublicJwk]) -> str | None:
@@ -97,6 +100,18 @@ def default_max_age(members: Mapping[str, object]) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
         raise wrong("default_max_age must be a number of seconds")
     return value
+
+
+def default_acr_values(members: Mapping[str, object]) -> tuple[str, ...]:
+    """`default_acr_values` (OpenID Registration §2): a wish, as acr_values are (OIDC-9).
+
+    Raises:
+        InvalidClientMetadata: more than the parameter may hold, or a value that it could not.
+    """
+    values = strings(members, "default_acr_values", [])
+    if len(" ".join(values)) > ACR_VALUES_LIMIT or not all(_ACR.match(value) for value in values):
+        raise wrong("default_acr_values must be names without spaces")
+    return tuple(values)
 
 
 def post_logout_redirect_uris(members: Mapping[str, object], application_type: str) -> tuple[str, ...]:

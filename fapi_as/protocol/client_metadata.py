@@ -6,7 +6,6 @@ ignored and neither kept nor shown (DCR-7).
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from typing import ClassVar, Final
@@ -16,6 +15,8 @@ from fapi_as.protocol import client_message_metadata as messages
 from fapi_as.protocol import redirect_uri
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.client_certificate import CertificateSubject, registered_subject
+from fapi_as.protocol.client_description import NAME_LIMIT, description_members, parse_description
+from fapi_as.protocol.client_key_metadata import key_entries, parse_keys
 from fapi_as.protocol.display_text import is_displayable
 from fapi_as.protocol.metadata_members import (
     URI_LIMIT,
@@ -24,13 +25,14 @@ from fapi_as.protocol.metadata_members import (
     boolean,
     fetched_uri,
     strings,
+    understood,
     wrong,
 )
 from fapi_as.protocol.profile import SCOPE_LIMIT
 from fapi_as.protocol.resource_registration import InvalidResourceMetadata, canonical_resource
 from fapi_as.protocol.scope import is_scope_token
-from rs_kit.protocol import jwk, x5c
-from rs_kit.protocol.errors import InvalidJwk, ProtocolError
+from rs_kit.protocol import jwk
+from rs_kit.protocol.errors import ProtocolError
 
 PRIVATE_KEY_JWT: Final = "private_key_jwt"
 TLS_CLIENT_AUTH: Final = "tls_client_auth"
@@ -42,28 +44,31 @@ _GRANT_TYPE: Final = re.compile(
     r"[a-z_]{1,64}\Z|[a-z][a-z0-9+.-]*:[!#-\[\]-~]{1,200}\Z"
 )  # a name or a URI: RFC 6749 §4.5
 _CLIENT_ID: Final = re.compile(r"[!#-\[\]-~]{1,255}\Z")  # VSCHAR of RFC 6749 §2.2 without space, quote and backslash
-_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _REDIRECT_URI_LIMIT: Final = 16
-_NAME_LIMIT: Final = 100  # characters, shown on the consent page
-_KEY_LIMIT: Final = 10  # DCR-11
-_KEYS_SENTENCE: Final = "jwks must hold public signature keys only: RSA of 2048 to 4096 bits, P-256 or Ed25519"
-# what would promise more than is done: the value that is harmless, and everything else is refused
-_NOT_OFFERED: Final[Mapping[str, frozenset[object]]] = {
-    "client_secret": frozenset(),
-    "software_statement": frozenset(),
-    "request_uris": frozenset(),  # ODCR-7
-    "require_pushed_authorization_requests": frozenset({True}),  # every client pushes: FAPI2-AZ-3, attack DCR-14
-    "introspection_signed_response_alg": frozenset(),
-    "id_token_encrypted_response_alg": frozenset(),  # ODCR-8
-    "id_token_encrypted_response_enc": frozenset(),
-    "userinfo_encrypted_response_alg": frozenset(),
-    "userinfo_encrypted_response_enc": frozenset(),
-    "authorization_encrypted_response_alg": frozenset(),
-    "authorization_encrypted_response_enc": frozenset(),
-    "request_object_encryption_alg": frozenset(),
-    "request_object_encryption_enc": frozenset(),
-    "default_acr_values": frozenset(),
-    "authorization_details_types": frozenset(),
+# what would promise more than is done: the values that are harmless, and everything else is refused (DCR-5)
+_NOT_OFFERED: Final[Mapping[str, tuple[object, ...]]] = {
+    "client_secret": (),
+    "request_uris": (),  # ODCR-7
+    "require_pushed_authorization_requests": (True,),  # every client pushes: FAPI2-AZ-3, attack DCR-14
+    "authorization_details_types": ([],),
+    "id_token_encrypted_response_alg": (),  # ODCR-8
+    "id_token_encrypted_response_enc": (),
+    "userinfo_encrypted_response_alg": (),
+    "userinfo_encrypted_response_enc": (),
+    "authorization_encrypted_response_alg": (),
+    "authorization_encrypted_response_enc": (),
+    "introspection_encrypted_response_alg": (),
+    "introspection_encrypted_response_enc": (),
+    "request_object_encryption_alg": (),
+    "request_object_encryption_enc": (),
+    "backchannel_logout_uri": (),  # nobody is told of a sign-out by a request of ours
+    "backchannel_logout_session_required": (False,),
+    "frontchannel_logout_uri": (),
+    "frontchannel_logout_session_required": (False,),
+    "backchannel_token_delivery_mode": (),  # DCR-11: CIBA is not offered
+    "backchannel_client_notification_endpoint": (),
+    "backchannel_authentication_request_signing_alg": (),
+    "backchannel_user_code_parameter": (False,),
 }
 
 
@@ -94,6 +99,9 @@ def parse_client(members: Mapping[str, object], *, client_id: str, version: int)
         InvalidClientMetadata: the first member that is wrong, by name.
         InvalidRedirectUri: a redirect URI is missing or may not be registered.
     """
+    if members.get("software_statement") is not None:  # whoever registers by one has it verified, and passes the rest
+        raise wrong("software_statement is not for this way of registering")
+    members = understood(members)
     _refuse_what_is_not_offered(members)
     grant_types = _grant_types(members)
     application_type = members.get("application_type", "web")
@@ -101,7 +109,7 @@ def parse_client(members: Mapping[str, object], *, client_id: str, version: int)
         raise wrong("application_type must be web or native")
     method = _auth_method(members)
     jwks_uri = fetched_uri(members, "jwks_uri")
-    keys, certificates = _keys(members, jwks_uri)
+    keys, certificates = parse_keys(members, jwks_uri)
     _require_means(method, keys, certificates, jwks_uri)
     redirect_uris = _redirect_uris(members, grant_types, application_type)
     certificate_bound = boolean(members, "tls_client_certificate_bound_access_tokens")
@@ -134,6 +142,9 @@ def parse_client(members: Mapping[str, object], *, client_id: str, version: int)
         default_max_age=messages.default_max_age(members),
         require_auth_time=boolean(members, "require_auth_time"),
         post_logout_redirect_uris=messages.post_logout_redirect_uris(members, application_type),
+        default_acr_values=messages.default_acr_values(members),
+        introspection_signed_response_alg=algorithm(members, "introspection_signed_response_alg"),
+        description=parse_description(members),
     )
 
 
@@ -151,6 +162,7 @@ def to_metadata(client: RegisteredClient) -> dict[str, object]:
         "dpop_bound_access_tokens": client.dpop_bound_access_tokens,
         "tls_client_certificate_bound_access_tokens": client.tls_client_certificate_bound_access_tokens,
         "use_mtls_endpoint_aliases": client.use_mtls_endpoint_aliases,
+        "require_pushed_authorization_requests": True,
         "require_signed_request_object": client.require_signed_request_object,
         "authorization_signed_response_alg": client.authorization_signed_response_alg,
         "id_token_signed_response_alg": client.id_token_signed_response_alg,
@@ -161,7 +173,7 @@ def to_metadata(client: RegisteredClient) -> dict[str, object]:
     optional: dict[str, object] = {
         "token_endpoint_auth_signing_alg": client.token_endpoint_auth_signing_alg,
         "default_resource": client.default_resource,
-        "jwks": {"keys": _entries(client)} if client.keys else None,
+        "jwks": {"keys": key_entries(client)} if client.keys else None,
         "jwks_uri": client.jwks_uri,
         "request_object_signing_alg": client.request_object_signing_alg,
         "response_modes": None if client.response_modes is None else list(client.response_modes),
@@ -169,25 +181,17 @@ def to_metadata(client: RegisteredClient) -> dict[str, object]:
         "sector_identifier_uri": client.sector_identifier_uri,
         "default_max_age": client.default_max_age,
         "post_logout_redirect_uris": list(client.post_logout_redirect_uris) or None,
+        "default_acr_values": list(client.default_acr_values) or None,
+        "introspection_signed_response_alg": client.introspection_signed_response_alg,
         **({} if subject is None else {str(subject.kind): subject.value}),
+        **description_members(client.description),
     }
     return metadata | {name: value for name, value in optional.items() if value is not None}
 
 
-def _entries(client: RegisteredClient) -> list[dict[str, object]]:
-    entries: list[dict[str, object]] = []
-    for key, certificate in zip(client.keys, client.key_certificates, strict=True):
-        chain = {} if certificate is None else {"x5c": [base64.b64encode(certificate).decode()]}
-        entries.append({**key.to_jwk(), **chain})
-    return entries
-
-
 def _refuse_what_is_not_offered(members: Mapping[str, object]) -> None:
     for name, harmless in _NOT_OFFERED.items():
-        value = members.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, str | bool) or value not in harmless:
+        if name in members and members[name] not in harmless:
             raise wrong(f"{name} is not offered here with this value")
 
 
@@ -249,46 +253,12 @@ def _signing_alg(members: Mapping[str, object], method: str, keys: tuple[jwk.Pub
     return value
 
 
-def _keys(
-    members: Mapping[str, object], jwks_uri: str | None
-) -> tuple[tuple[jwk.PublicJwk, ...], tuple[bytes | None, ...]]:
-    """The keys of an inline set, and beside each the certificate that its entry shows."""
-    value = members.get("jwks")
-    if value is None:
-        return (), ()
-    if jwks_uri is not None:
-        raise wrong("jwks and jwks_uri exclude each other")  # FAPI2-CR-7
-    if not isinstance(value, Mapping):
-        raise wrong("jwks must be a JWK set: the public keys of the client")
-    entries = value.get("keys")
-    if not isinstance(entries, list) or not 0 < len(entries) <= _KEY_LIMIT:
-        raise wrong(f"jwks must have 1 to {_KEY_LIMIT} keys")
-    if any(isinstance(entry, Mapping) and not _PRIVATE_MEMBERS.isdisjoint(entry) for entry in entries):
-        # whatever it is for: somebody has just shown a key that nobody may see
-        raise wrong("jwks must not hold private or symmetric keys")
-    try:
-        keys = jwk.parse_set(value)
-    except InvalidJwk as error:
-        raise InvalidClientMetadata(f"jwks: {error.detail}", _KEYS_SENTENCE) from None
-    shown = dict(filter(None, map(_certificate, entries)))
-    return keys, tuple(shown.get((key.kid, key.thumbprint)) for key in keys)
-
-
-def _certificate(entry: Mapping[str, object]) -> tuple[tuple[str | None, str], bytes] | None:
-    """The certificate that an entry shows for its key, by kid and thumbprint; None for what is no signature key."""
-    try:
-        key, chain = jwk.parse_public(entry), x5c.chain(entry)
-    except InvalidJwk:
-        return None
-    return ((key.kid, key.thumbprint), chain[0]) if chain else None
-
-
 def _client_name(members: Mapping[str, object], client_id: str, grant_types: frozenset[str]) -> str:
     name = members.get("client_name")
     if name is None and _CODE not in grant_types:
         return client_id  # nobody is asked for consent
-    if not isinstance(name, str) or not is_displayable(name, _NAME_LIMIT):  # DCR-13
-        raise wrong(f"client_name is required: one line of at most {_NAME_LIMIT} visible characters")
+    if not isinstance(name, str) or not is_displayable(name, NAME_LIMIT):  # DCR-13
+        raise wrong(f"client_name is required: one line of at most {NAME_LIMIT} visible characters")
     return name
 
 

@@ -34,6 +34,7 @@ def test_a_registration_is_echoed_with_every_effective_value() -> None:
         "dpop_bound_access_tokens": True,
         "tls_client_certificate_bound_access_tokens": False,
         "use_mtls_endpoint_aliases": False,
+        "require_pushed_authorization_requests": True,
         "require_signed_request_object": False,
         "authorization_signed_response_alg": "ES256",
         "id_token_signed_response_alg": "ES256",
