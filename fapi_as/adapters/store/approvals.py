@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from sqlalchemy import ColumnElement, false, func, or_, update
 from sqlmodel import Session, col, select
@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 from fapi_as.adapters.store.changes import Change, Changes
 from fapi_as.adapters.store.operators import AlreadyExists, NotFound
 from fapi_as.adapters.store.registered import StoredApprover, StoredWithdrawal, stored_approver, stored_withdrawal
+from fapi_as.adapters.store.statements import beside_the_key
 from fapi_as.adapters.store.tables import Approver, Authorization, Client, Withdrawn
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
 from fapi_as.protocol.authority_registration import authority_members, parse_authority
@@ -244,8 +245,7 @@ class Approvals:
             if change.session.get(Withdrawn, (self._tenant, _CLIENT, "", client_id)) is not None:
                 return False
             change.session.add(self._withdrawal(_CLIENT, "", client_id, stamp))
-            live = (Authorization.tenant == self._tenant, Authorization.client_id == client_id)
-            self._end(change, stamp.at, *live)
+            self._end(change, col(Authorization.client_id) == client_id, stamp.at)
             change.record(AuditFact(event=AuditEvent.CLIENT_CHANGED, detail="blocked", client_id=client_id), stamp)
             return True
 
@@ -314,10 +314,10 @@ class Approvals:
 
     def _end_authorizations(self, change: Change, whose: ColumnElement[bool], at: int) -> None:
         clients = select(Client.client_id).where(Client.tenant == self._tenant, whose)
-        self._end(change, at, Authorization.tenant == self._tenant, col(Authorization.client_id).in_(clients))
+        self._end(change, col(Authorization.client_id).in_(clients), at)
 
-    def _end(self, change: Change, at: int, *which: Any) -> None:
-        live = (*which, col(Authorization.revoked_at).is_(None))
+    def _end(self, change: Change, whose: ColumnElement[bool], at: int) -> None:
+        live = (beside_the_key(Authorization) == self._tenant, whose, col(Authorization.revoked_at).is_(None))
         change.session.connection().execute(update(Authorization).where(*live).values(revoked_at=at))
 
 

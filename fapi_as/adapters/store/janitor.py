@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from functools import cache, partial
 from typing import Final, Protocol
@@ -10,6 +11,8 @@ from sqlalchemy import bindparam, delete, literal_column, or_, select, tuple_
 from sqlmodel import SQLModel
 
 from fapi_as.adapters.store import tables
+from fapi_as.adapters.store.client_expiry import BATCH as CLIENT_BATCH
+from fapi_as.adapters.store.client_expiry import ClientExpiry
 from fapi_as.adapters.store.statements import insert_of, table_of, text_of
 from rs_kit.adapters.sqlite_writer import Transaction, Unit
 
@@ -17,6 +20,7 @@ _CHORE: Final = "janitor"
 _HORIZON: Final = "janitor's horizon"  # kept beside the lease: up to when rows that ended have been deleted
 _STRIDE_SECONDS: Final = 66  # of the horizon in one sweep; a sweep is due every 60 s, so it gains a tenth on the clock
 _BATCH: Final = 500  # rows in one transaction, a few milliseconds
+_PAUSE_SECONDS: Final = 0.01  # other workers wait for the file with growing pauses, and must find a moment
 _GRACE_SECONDS: Final = 120  # a clock that is set back so far does not meet a replay that was forgotten already
 _EXPIRING: Final[tuple[tuple[type[SQLModel], str], ...]] = (
     (tables.Once, "until"),
@@ -50,7 +54,9 @@ class Janitor:
         self._run = run
 
     async def sweep(self, holder: str, now: int, *, lease_seconds: int = 120) -> int | None:
-        """Delete every expired row; None when another worker leads.
+        """Delete every expired row, and give how many were over; None when another worker leads.
+
+        Clients go after what they were allowed, and those that nobody ever used before the others.
 
         Args:
             holder: names this worker, the same at every call.
@@ -65,11 +71,20 @@ class Janitor:
         before = await self._run(partial(_horizon, now)) - _GRACE_SECONDS
         swept = 0
         for model, column in _EXPIRING:
-            deleted = _BATCH
-            while deleted == _BATCH:
-                deleted = await self._run(partial(_delete, _sweep_text(model, column), before))
-                swept += deleted
+            swept += await self._all(partial(_delete, _sweep_text(model, column), before), _BATCH)
+        clients = ClientExpiry(holder=holder, now=now, before=before)
+        for batch in (clients.pending, clients.used):
+            swept += await self._all(batch, CLIENT_BATCH)
         return swept
+
+    async def _all(self, batch: Unit[int], full: int) -> int:
+        """Batch after batch, each behind the decisions that came meanwhile, until one is not full."""
+        total = done = await self._run(batch)
+        while done == full:
+            await asyncio.sleep(_PAUSE_SECONDS)
+            done = await self._run(batch)
+            total += done
+        return total
 
 
 def _lead(holder: str, now: int, seconds: int, transaction: Transaction) -> int:

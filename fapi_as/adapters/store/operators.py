@@ -24,6 +24,7 @@ from fapi_as.adapters.store.registered import (
     stored_resource,
     stored_user,
 )
+from fapi_as.adapters.store.statements import beside_the_key
 from fapi_as.adapters.store.tables import Audit, Authorization, Client, Resource, User
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
 from fapi_as.protocol.client_metadata import parse_client, require_client_id, to_metadata
@@ -118,12 +119,13 @@ class Operators:
         """
         with self._changes.change(self._tenant) as change:
             change.session.delete(self._existing(change.session, Client, client_id, f"there is no client {client_id}"))
-            self._end_authorizations(change, col(Authorization.client_id) == client_id, stamp.at)
+            of_client = (beside_the_key(Authorization) == self._tenant) & (col(Authorization.client_id) == client_id)
+            self._end_authorizations(change, of_client, stamp.at)
             self._record_client(change, client_id, "removed", stamp)
 
     def _end_authorizations(self, change: Change, whose: ColumnElement[bool], at: int) -> None:
-        live = (col(Authorization.tenant) == self._tenant, whose, col(Authorization.revoked_at).is_(None))
-        change.session.connection().execute(update(Authorization).where(*live).values(revoked_at=at))
+        live = whose & col(Authorization.revoked_at).is_(None)
+        change.session.connection().execute(update(Authorization).where(live).values(revoked_at=at))
 
     def _record_client(self, change: Change, client_id: str, detail: str, stamp: Stamp) -> None:
         change.record(AuditFact(event=AuditEvent.CLIENT_CHANGED, detail=detail, client_id=client_id), stamp)
@@ -203,7 +205,8 @@ class Operators:
 
     def _end_allowed_by(self, change: Change, subject: str, at: int) -> None:
         """An access token knows no version of its user: for userinfo it ends with what it came from (OIDC-50)."""
-        self._end_authorizations(change, col(Authorization.subject) == subject, at)
+        of_user = (col(Authorization.tenant) == self._tenant) & (col(Authorization.subject) == subject)
+        self._end_authorizations(change, of_user, at)
 
     def _user(self, session: Session, username: str) -> User | None:
         return session.exec(select(User).where(User.tenant == self._tenant, User.username == username)).one_or_none()

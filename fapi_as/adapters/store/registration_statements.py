@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert
 
 from fapi_as.adapters.store import tables
-from fapi_as.adapters.store.statements import insert_of, table_of, text_of
+from fapi_as.adapters.store.statements import beside_the_key, insert_of, is_enabled, table_of, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +73,11 @@ def _this_client() -> ColumnElement[bool]:
 
 
 def _token_counts() -> ColumnElement[bool]:
-    """The current token, or the one before as long as the current one was never used."""
+    """The current token of a client that is let in, or the one before as long as the current one was never used."""
     columns = table_of(tables.Client).c
     token: BindParameter[bytes] = bindparam("token_digest")
-    return or_(columns.token_digest == token, columns.previous_token_digest == token)
+    presented = or_(columns.token_digest == token, columns.previous_token_digest == token)
+    return and_(is_enabled(tables.Client), presented)
 
 
 def _this_software() -> ColumnElement[bool]:
@@ -145,7 +146,7 @@ def _replace() -> str:
             (table.c.previous_token_digest, bindparam("presented")),
             (table.c.token_digest, bindparam("new_token_digest")),
         )
-        .where(_this_client(), table.c.enabled == literal_column("1"), _token_counts())
+        .where(_this_client(), _token_counts())
     )
     row = ("registration", "epoch_tenant", "now", "statement", "statement_jti", "presented", "new_token_digest")
     return text_of(replaced, *row, "tenant", "client_id", "token_digest", "token_digest")
@@ -156,7 +157,7 @@ def _use_current_token() -> str:
     used = (
         update(table)
         .values(previous_token_digest=literal_column("NULL"))
-        .where(_this_client(), table.c.enabled == literal_column("1"), table.c.token_digest == bindparam("token"))
+        .where(_this_client(), is_enabled(tables.Client), table.c.token_digest == bindparam("token"))
     )
     return text_of(used, "tenant", "client_id", "token")
 
@@ -165,7 +166,7 @@ def _has_previous_token() -> str:
     columns = table_of(tables.Client).c
     row: Select[Any] = select(literal_column("1")).where(
         _this_client(),
-        columns.enabled == literal_column("1"),
+        is_enabled(tables.Client),
         columns.previous_token_digest == bindparam("token"),
     )
     return text_of(row, "tenant", "client_id", "token")
@@ -177,7 +178,7 @@ def _end_authorizations() -> str:
         update(table)
         .values(revoked_at=bindparam("now"))
         .where(
-            table.c.tenant == bindparam("tenant"),
+            beside_the_key(tables.Authorization) == bindparam("tenant"),
             table.c.client_id == bindparam("client_id"),
             table.c.revoked_at.is_(None),
         )
@@ -203,7 +204,7 @@ def _spend_initial_token() -> str:
         .where(
             table.c.tenant == bindparam("tenant"),
             table.c.approver == bindparam("approver"),
-            table.c.enabled == literal_column("1"),
+            is_enabled(tables.Approver),
             table.c.digest.is_not(None),
             table.c.uses_left > literal_column("0"),
             table.c.expires_at > bindparam("now"),

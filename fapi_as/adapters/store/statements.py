@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Table,
+    UnaryExpression,
     and_,
     bindparam,
     delete,
@@ -27,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql.operators import custom_op
 from sqlmodel import SQLModel
 
 from fapi_as.adapters.store import tables
@@ -109,6 +111,15 @@ def at(model: type[SQLModel], *names: str) -> ColumnElement[bool]:
 def is_enabled(model: type[SQLModel]) -> ColumnElement[bool]:
     """Whether an operator lets this row count."""
     return table_of(model).c.enabled == literal_column("1")
+
+
+def beside_the_key(model: type[SQLModel]) -> ColumnElement[str]:
+    """The tenant of a row that is found by another index.
+
+    SQLite keeps no statistics here, and without them it takes a primary key of which only the tenant is known for the
+    better index: it would read everything that a tenant has.
+    """
+    return UnaryExpression(table_of(model).c.tenant, operator=custom_op("+"))
 
 
 def text_of(statement: Executable, *parameters: str) -> str:

@@ -68,7 +68,7 @@ class Authorization(SQLModel, table=True):
 
     __table_args__: ClassVar[Any] = (
         Index("authorization_expires_at", "expires_at"),
-        Index("authorization_client", "tenant", "client_id"),
+        Index("authorization_live", "client_id", "expires_at", sqlite_where=text("revoked_at IS NULL")),
         _plausible("expires_at"),
         _CLUSTERED,
     )
@@ -135,7 +135,16 @@ class Client(SQLModel, table=True):
             "registered_at",
             sqlite_where=text("approver IS NOT NULL"),
         ),
-        Index("client_expires_at", "expires_at", sqlite_where=text("expires_at IS NOT NULL")),
+        Index(
+            "client_pending",
+            "expires_at",
+            sqlite_where=text("expires_at IS NOT NULL AND last_used_at IS NULL"),
+        ),
+        Index(
+            "client_used",
+            "expires_at",
+            sqlite_where=text("expires_at IS NOT NULL AND last_used_at IS NOT NULL"),
+        ),
         _STRICT,
     )
     tenant: str = _text(primary_key=True)

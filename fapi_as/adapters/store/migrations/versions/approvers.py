@@ -24,8 +24,12 @@ def upgrade() -> None:
     op.add_column("client", Column("expires_at", Integer(), nullable=True))
     software = ["tenant", "approver", "software_id", "registered_at"]
     op.create_index("client_software", "client", software, sqlite_where=text("approver IS NOT NULL"))
-    op.create_index("client_expires_at", "client", ["expires_at"], sqlite_where=text("expires_at IS NOT NULL"))
-    op.create_index("authorization_client", "authorization", ["tenant", "client_id"])
+    ends = text("expires_at IS NOT NULL AND last_used_at IS NULL")
+    op.create_index("client_pending", "client", ["expires_at"], sqlite_where=ends)
+    ends = text("expires_at IS NOT NULL AND last_used_at IS NOT NULL")
+    op.create_index("client_used", "client", ["expires_at"], sqlite_where=ends)
+    live = text("revoked_at IS NULL")
+    op.create_index("authorization_live", "authorization", ["client_id", "expires_at"], sqlite_where=live)
     op.create_table(
         "approver",
         Column("tenant", Text(), nullable=False),
