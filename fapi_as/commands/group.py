@@ -8,9 +8,12 @@ from fapi_as.commands.agent import agent
 from fapi_as.commands.audit import audit, explain
 from fapi_as.commands.client import client
 from fapi_as.commands.keys import keys
+from fapi_as.commands.registration_token import registration_token
 from fapi_as.commands.resource import resource
 from fapi_as.commands.serve import check_config, serve
 from fapi_as.commands.setup import init
+from fapi_as.commands.statement import statement
+from fapi_as.commands.trust import trust
 from fapi_as.commands.user import user
 
 
@@ -19,5 +22,19 @@ def cli() -> None:
     """The FAPI 2.0 authorization server for agents that call tools over MCP."""
 
 
-for _command in (init, serve, check_config, client, user, resource, keys, audit, explain, agent):
+_SERVER = (
+    init,
+    serve,
+    check_config,
+    client,
+    user,
+    resource,
+    trust,
+    statement,
+    registration_token,
+    keys,
+    audit,
+    explain,
+)
+for _command in (*_SERVER, agent):
     cli.add_command(_command)

@@ -15,11 +15,11 @@ import click
 from fapi_as.commands.refusals import refusals
 
 if TYPE_CHECKING:
-    from fapi_as.adapters.store import Operators
+    from fapi_as.adapters.store import Approvals, Operators
     from fapi_as.protocol.audit_events import Stamp
     from fapi_as.settings import Settings
 
-_FILE_LIMIT: Final = 64 * 1024  # bytes of a client or resource file
+_FILE_LIMIT: Final = 64 * 1024  # bytes of a file with JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,14 @@ class Desk:
     settings: Settings
     operators: Operators
     stamp: Stamp
+
+    @property
+    def approvals(self) -> Approvals:
+        """Who may approve clients; opened only by commands that ask for it."""
+        from fapi_as.adapters.store import Approvals
+        from fapi_as.settings import DEFAULT_TENANT
+
+        return Approvals.open(self.settings.database.url, DEFAULT_TENANT)
 
 
 @contextmanager

@@ -33,11 +33,18 @@ def _sentence(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, UnicodeEncodeError):  # what is stored is text; a terminal can send octets that are none
         return "an argument is not UTF-8"
-    from fapi_as.adapters.keys import AlreadyRotating, KeyInUse, NoSigningKey, TooManyKeys, UnusableSealingKey
+    from fapi_as.adapters.keys import (
+        AlreadyRotating,
+        KeyInUse,
+        NoSigningKey,
+        TooManyKeys,
+        UnusableAuthorityKey,
+        UnusableSealingKey,
+    )
     from fapi_as.adapters.store import AlreadyExists, NotFound, UnsupportedDatabase, UnusableDatabase
     from rs_kit.protocol.errors import ProtocolError
 
-    if isinstance(error, UnusableSealingKey | UnsupportedDatabase | UnusableDatabase):
+    if isinstance(error, UnusableSealingKey | UnusableAuthorityKey | UnsupportedDatabase | UnusableDatabase):
         return str(error)
     if isinstance(error, AlreadyExists | NotFound | AlreadyRotating | KeyInUse | NoSigningKey | TooManyKeys):
         return str(error)

@@ -1,7 +1,8 @@
-"""fapi-as init: a configuration, a sealing key and, for a laptop, certificates."""
+"""fapi-as init: a configuration, a sealing key and, for a laptop, certificates and an authority."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -114,7 +115,9 @@ port = {mutual_tls_port}
 
 
 @click.command()
-@click.option("--dev", is_flag=True, help="Also write development certificates into certs/ beside the configuration.")
+@click.option(
+    "--dev", is_flag=True, help="Also write development certificates into certs/, and trust a development authority."
+)
 @click.option(
     "--only-certificates", is_flag=True, help="With --dev: write or renew the certificates and touch nothing else."
 )
@@ -131,8 +134,10 @@ def init(*, dev: bool, only_certificates: bool, only_database: bool, issuer: str
     """Write a commented configuration and a sealing key, and make an empty database.
 
     Nothing that exists is overwritten. With --dev the certificates of a laptop are written, too; they are good for
-    90 days, and `init --dev --only-certificates` renews them in their last two weeks. When the configuration names
-    another database later, `init --only-database` makes it: no other command takes a lost one for a new one.
+    90 days, and `init --dev --only-certificates` renews them in their last two weeks. So is the key of an authority
+    that is trusted from then on: `fapi-as statement issue` signs with it, and agents register themselves. When the
+    configuration names another database later, `init --only-database` makes it: no other command takes a lost one for
+    a new one.
     """
     if only_certificates and not dev:
         raise click.UsageError("--only-certificates needs --dev")
@@ -151,6 +156,7 @@ def init(*, dev: bool, only_certificates: bool, only_database: bool, issuer: str
         _make_database(config)
         if dev:
             _write_certificates(config.parent / _CERTIFICATES)
+            _trust_development_authority(config)
 
 
 def _make_database(config: Path) -> None:
@@ -163,6 +169,21 @@ def _make_database(config: Path) -> None:
         return
     migrate(database.url)
     click.echo(f"written: {database.path}")
+
+
+def _trust_development_authority(config: Path) -> None:
+    """Whoever can read its key lets clients in, so it is of this directory's owner, and of no production server."""
+    from fapi_as.adapters.store import AlreadyExists, Approvals
+    from fapi_as.commands.development_authority import ensure_development_authority
+    from fapi_as.commands.operator import operator_stamp
+    from fapi_as.settings import DEFAULT_TENANT, load
+
+    members, written = ensure_development_authority(config.parent)
+    for path in written:
+        click.echo(f"written: {path}")
+    approvals = Approvals.open(load(config, os.environ).database.url, DEFAULT_TENANT)
+    with contextlib.suppress(AlreadyExists):  # the database was kept, and with it what an operator has said since
+        approvals.add_authority(members, operator_stamp())
 
 
 def _write_configuration(config: Path, issuer: str, *, dev: bool) -> None:

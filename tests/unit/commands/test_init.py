@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 from pathlib import Path
@@ -80,9 +81,17 @@ def test_init_dev_writes_certificates_that_the_configuration_names(tmp_path: Pat
     assert server.private_key_file == tmp_path / "certs/authorization-server.key"
     assert (tmp_path / "certs/ca.pem").is_file()
     assert stat.S_IMODE(server.private_key_file.stat().st_mode) == 0o600
+    authority = line.json("trust", "list")[0]
+    assert authority["jwks"] == json.loads((tmp_path / "development-authority.json").read_text())["jwks"]
+    assert line.run("statement", "issue", "--software-id", "agent").code == 0
     before = server.certificate_file.read_bytes()
     assert "kept: " in line.run("init", "--dev", "--only-certificates").out
     assert server.certificate_file.read_bytes() == before
+
+
+def test_init_without_dev_trusts_nobody(place: CommandLine) -> None:
+    assert place.json("trust", "list") == []
+    assert not list(place.directory.glob("development-authority*"))
 
 
 def test_a_database_is_made_by_init_alone_and_one_that_is_there_stays(place: CommandLine) -> None:
