@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypedDict
+from urllib.parse import urlsplit
 
 from fapi_as.protocol.client import ClientLimits, RegisteredClient
-from fapi_as.protocol.client_metadata import AUTHENTICATION_METHODS
+from fapi_as.protocol.client_metadata import AUTHENTICATION_METHODS, PRIVATE_KEY_JWT
+from fapi_as.protocol.look_alikes import skeleton
 from fapi_as.protocol.profile import ACCESS_TOKEN_CEILING, REFRESH_TOKEN_CEILING
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS, canonical
 from rs_kit.protocol.errors import ProtocolError
+from rs_kit.protocol.jwk import PublicJwk
 
 _CLIENTS_CEILING: Final = 10_000  # of one software: whoever has more names another software
 _DAY_CEILING: Final = 1_000_000
 _LIST_LIMIT: Final = 256
 _SENDER_CONSTRAINTS: Final = frozenset({"dpop", "mtls"})
+_HOST: Final = re.compile(r"[a-z0-9.:-]{1,253}\Z")
+_REFRESH: Final = "refresh_token"
 _SHORTEST_ACCESS_TOKEN: Final = 10  # seconds, as lifetimes.access_token
 _SHORTEST_REFRESH_TOKEN: Final = 60
+
+
+class _Keys(TypedDict, total=False):
+    keys: tuple[PublicJwk, ...]
+    key_certificates: tuple[bytes | None, ...]
+
+
+class _Algorithms(TypedDict, total=False):
+    token_endpoint_auth_signing_alg: str | None
+    request_object_signing_alg: str | None
 
 
 class InvalidRegistrationPolicy(ProtocolError):
@@ -35,9 +51,11 @@ class RegistrationPolicy:
     scope: frozenset[str] | None = None
     resources: frozenset[str] | None = None
     token_endpoint_auth_methods: frozenset[str] = frozenset(AUTHENTICATION_METHODS)
-    algorithms: frozenset[str] = frozenset(SIGNING_ALGORITHMS)
-    sender_constraints: frozenset[str] = _SENDER_CONSTRAINTS
+    algorithms: frozenset[str] = frozenset(SIGNING_ALGORITHMS)  # that a client may sign with
+    sender_constraints: frozenset[str] = _SENDER_CONSTRAINTS  # one of them at least is in force
     redirect_hosts: frozenset[str] | None = None
+    same_site: bool = True  # what else has a URL is on the host of a redirect URI, or below it (DCR-12, ODCR-6)
+    reserved_names: frozenset[str] | None = None  # what no client may be read as, unless its statement names it so
     access_token_lifetime: int | None = None  # seconds, at most
     refresh_tokens: bool = True
     refresh_token_lifetime: int | None = None  # seconds, at most
@@ -77,7 +95,9 @@ def parse_policy(members: Mapping[str, object]) -> RegistrationPolicy:
         token_endpoint_auth_methods=_among(members, "token_endpoint_auth_methods", frozenset(AUTHENTICATION_METHODS)),
         algorithms=_algorithms(members),
         sender_constraints=_among(members, "sender_constraints", _SENDER_CONSTRAINTS),
-        redirect_hosts=_names(members, "redirect_hosts"),
+        redirect_hosts=_hosts(members, "redirect_hosts"),
+        same_site=_flag(members, "same_site", absent=True),
+        reserved_names=_readable(members, "reserved_names"),
         access_token_lifetime=_number(
             members, "access_token_lifetime", _SHORTEST_ACCESS_TOKEN, int(ACCESS_TOKEN_CEILING.total_seconds()), None
         ),
@@ -110,11 +130,73 @@ def under_policy(client: RegisteredClient, policy: RegistrationPolicy) -> Regist
     """
     grant_types = client.grant_types & policy.grant_types
     if not policy.refresh_tokens:
-        grant_types -= {"refresh_token"}
+        grant_types -= {_REFRESH}
     scope = client.scope if policy.scope is None else client.scope & policy.scope
+    redirect_uris = tuple(uri for uri in client.redirect_uris if may_redirect_to(uri, policy))
+    if client.redirect_uris and not redirect_uris:
+        return None
     if client.token_endpoint_auth_method not in policy.token_endpoint_auth_methods or not grant_types or not scope:
         return None
-    return replace(client, grant_types=grant_types, scope=scope, limits=policy.limits)
+    narrowed = replace(
+        client, grant_types=grant_types, scope=scope, redirect_uris=redirect_uris, **_without_other_keys(client, policy)
+    )
+    return None if algorithm_refusal(narrowed, policy) is not None else dictated(narrowed, policy)
+
+
+def may_redirect_to(uri: str, policy: RegistrationPolicy) -> bool:
+    """Whether the policy lets a client have a redirect URI of this host."""
+    return policy.redirect_hosts is None or (urlsplit(uri).hostname or "") in policy.redirect_hosts
+
+
+def algorithm_refusal(client: RegisteredClient, policy: RegistrationPolicy) -> str | None:
+    """Why the client signs, or could sign, with what the policy does not name, or None; in words that may be told."""
+    if policy.algorithms >= DEFAULT_POLICY.algorithms:
+        return None
+    allowed = ", ".join(sorted(policy.algorithms))
+    for name in ("token_endpoint_auth_signing_alg", "request_object_signing_alg"):
+        value = getattr(client, name)
+        if value is not None and canonical(value) not in policy.algorithms:
+            return f"{name}: the policy allows {allowed}"
+    if any(key.algorithm not in policy.algorithms for key in client.keys):
+        return f"jwks: the policy allows keys for {allowed}"
+    is_open = client.token_endpoint_auth_method == PRIVATE_KEY_JWT and client.jwks_uri is not None
+    if is_open and client.token_endpoint_auth_signing_alg is None and len(policy.algorithms) > 1:
+        return f"token_endpoint_auth_signing_alg is required beside a jwks_uri, one of {allowed}"
+    return None
+
+
+def dictated(client: RegisteredClient, policy: RegistrationPolicy) -> RegisteredClient:
+    """The client with what the policy settles whatever was asked for: limits, and protections that are only added."""
+    held = {"dpop": client.dpop_bound_access_tokens, "mtls": client.tls_client_certificate_bound_access_tokens}
+    if not any(held[constraint] for constraint in policy.sender_constraints):
+        held |= dict.fromkeys(policy.sender_constraints, True)
+    return replace(
+        client,
+        limits=policy.limits,
+        dpop_bound_access_tokens=held["dpop"],
+        tls_client_certificate_bound_access_tokens=held["mtls"],
+        **_named_algorithms(client, policy),
+    )
+
+
+def _without_other_keys(client: RegisteredClient, policy: RegistrationPolicy) -> _Keys:
+    """The keys by value that the policy leaves; when it leaves none they stay, and are refused with the client."""
+    pairs = zip(client.keys, client.key_certificates or (None,) * len(client.keys), strict=True)
+    left = [(key, certificate) for key, certificate in pairs if key.algorithm in policy.algorithms]
+    if not left or len(left) == len(client.keys):
+        return {}
+    return {"keys": tuple(key for key, _ in left), "key_certificates": tuple(certificate for _, certificate in left)}
+
+
+def _named_algorithms(client: RegisteredClient, policy: RegistrationPolicy) -> _Algorithms:
+    """Keys behind a jwks_uri may be of any kind, so what they sign with is said where the policy does not allow all."""
+    if client.jwks_uri is None or policy.algorithms >= DEFAULT_POLICY.algorithms:
+        return {}
+    assertions = client.token_endpoint_auth_signing_alg
+    if assertions is None and client.token_endpoint_auth_method == PRIVATE_KEY_JWT:
+        assertions = min(policy.algorithms)
+    requests = client.request_object_signing_alg or assertions or min(policy.algorithms)
+    return {"token_endpoint_auth_signing_alg": assertions, "request_object_signing_alg": requests}
 
 
 def _wrong(sentence: str) -> InvalidRegistrationPolicy:
@@ -130,6 +212,20 @@ def _names(members: Mapping[str, object], name: str) -> frozenset[str] | None:
     if not 0 < len(value) <= _LIST_LIMIT:
         raise _wrong(f"policy: {name} must have 1 to {_LIST_LIMIT} entries")
     return frozenset(value)
+
+
+def _hosts(members: Mapping[str, object], name: str) -> frozenset[str] | None:
+    hosts = _names(members, name)
+    if hosts is not None and not all(_HOST.match(host) for host in hosts):
+        raise _wrong(f"policy: {name} must be host names in lower case or addresses, without ports")
+    return hosts
+
+
+def _readable(members: Mapping[str, object], name: str) -> frozenset[str] | None:
+    names = _names(members, name)
+    if names is not None and not all(skeleton(one) for one in names):
+        raise _wrong(f"policy: {name} must have letters")
+    return names
 
 
 def _among(members: Mapping[str, object], name: str, known: frozenset[str]) -> frozenset[str]:

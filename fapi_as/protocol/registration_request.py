@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from fapi_as.protocol import distinguished_name
 from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.client_certificate import SubjectKind, subject_refusal
 from fapi_as.protocol.client_metadata import InvalidRedirectUri
+from fapi_as.protocol.client_places import require_places
+from fapi_as.protocol.look_alikes import confusing, resembles
 from fapi_as.protocol.metadata_members import LOCALIZED, understood, wrong
-from fapi_as.protocol.registration_policy import RegistrationPolicy
+from fapi_as.protocol.registration_policy import RegistrationPolicy, algorithm_refusal, dictated
 from fapi_as.protocol.software_statement import VerifiedStatement
 
 __all__ = ["judged", "merged", "understood"]
 
 _KEYS: Final = frozenset({"jwks", "jwks_uri"})
+_IDENTIFYING: Final = _KEYS | frozenset(map(str, SubjectKind))
+_BY_PEOPLE: Final = frozenset({"authorization_code", "refresh_token"})  # the answer goes to a redirect URI
 _DN: Final = "tls_client_auth_subject_dn"
 
 
@@ -43,17 +47,65 @@ def judged(
     *,
     statement: VerifiedStatement | None = None,
     certificate: bytes | None = None,
+    allowed_private_hosts: frozenset[str] = frozenset(),
 ) -> RegisteredClient:
     """The client as this policy lets it be registered: what is too much is refused, never left out (DCR-5).
 
     `statement` is what vouches for it, `certificate` (DER) what the request came over.
 
     Raises:
-        InvalidRedirectUri: a redirect URI of a host that the policy does not name.
+        InvalidRedirectUri: a redirect URI that nobody vouches for, or of a host that the policy does not name.
         InvalidClientMetadata: whatever else the policy does not allow, by name.
     """
-    _ = statement, certificate
-    return replace(client, limits=policy.limits)
+    said = frozenset[str]() if statement is None else frozenset(statement.claims)
+    if statement is not None and not statement.bound:
+        _require_anchor(client, policy, said)
+    _require_allowed(client, policy)
+    require_places(client, policy, said, allowed_private_hosts)
+    _require_honest_name(client, policy, said)
+    subject = client.certificate_subject
+    if subject is not None and certificate is not None and subject_refusal(subject, certificate) is not None:  # SSA-8
+        raise wrong(f"{subject.kind} is not of the certificate that the request came with")
+    return dictated(client, policy)
+
+
+def _require_anchor(client: RegisteredClient, policy: RegistrationPolicy, said: frozenset[str]) -> None:
+    """A statement is no secret, so it vouches for what only the software has: where it is, or its keys.
+
+    Otherwise whoever finds one has a client of that name, at addresses and with keys of his own.
+    """
+    if client.redirect_uris and "redirect_uris" not in said and policy.redirect_hosts is None:
+        raise InvalidRedirectUri("nobody vouches", "redirect_uris must be named by the software statement")
+    if client.grant_types - _BY_PEOPLE and not said & _IDENTIFYING:
+        raise wrong("jwks or jwks_uri must be named by the software statement for a client that acts on its own")
+
+
+def _require_allowed(client: RegisteredClient, policy: RegistrationPolicy) -> None:
+    asked = client.grant_types - policy.grant_types
+    if asked or ("refresh_token" in client.grant_types and not policy.refresh_tokens):  # DCR-11
+        raise wrong("grant_types: the policy does not allow all of them")
+    if client.token_endpoint_auth_method not in policy.token_endpoint_auth_methods:
+        raise wrong("token_endpoint_auth_method is not allowed by the policy")
+    if policy.scope is not None and not client.scope <= policy.scope:  # DCR-14
+        raise wrong("scope: the policy does not allow all of it")
+    resource = client.default_resource
+    if resource is not None and policy.resources is not None and resource not in policy.resources:
+        raise wrong("default_resource is not allowed by the policy")
+    refusal = algorithm_refusal(client, policy)
+    if refusal is not None:
+        raise wrong(refusal)
+
+
+def _require_honest_name(client: RegisteredClient, policy: RegistrationPolicy, said: frozenset[str]) -> None:
+    """DCR-13: a name that people read as another one; an authority may give a name that is reserved, and no riddle."""
+    names = {"client_name": client.client_name}
+    names |= {f"client_name#{language}": name for language, name in client.description.names}
+    for member, name in names.items():
+        refusal = confusing(name)
+        if refusal is not None:
+            raise wrong(f"client_name {refusal}")
+        if policy.reserved_names is not None and member not in said and resembles(name, policy.reserved_names):
+            raise wrong("client_name is reserved for somebody else")
 
 
 def _refuse_beside(asked: Mapping[str, object], claims: Mapping[str, object]) -> None:

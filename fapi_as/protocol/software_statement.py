@@ -47,7 +47,10 @@ class PresentedStatement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedStatement:
-    """What an authority signed; `claims` are the RFC 7591 members that it asserts, under their RFC names."""
+    """What an authority signed; `claims` are the RFC 7591 members that it asserts, under their RFC names.
+
+    A `bound` one names a key, whose possession whoever brought it has proved.
+    """
 
     compact: str
     issuer: str
@@ -56,6 +59,7 @@ class VerifiedStatement:
     software_version: str | None
     expires_at: int
     claims: Mapping[str, object]
+    bound: bool = False
 
 
 def present(value: object) -> PresentedStatement:
@@ -122,6 +126,7 @@ def verify(  # noqa: PLR0913 - what a statement is judged by, named at every cal
         software_version=None if version is None else str(version),
         expires_at=jws.numeric_date(claims["exp"]) or 0,
         claims=members,
+        bound="cnf" in claims,
     )
 
 

@@ -1,0 +1,66 @@
+"""Where a client that others let in may be: the hosts of its redirect URIs, and of everything else that has a URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.client_metadata import InvalidRedirectUri
+from fapi_as.protocol.metadata_members import wrong
+from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url, require_name
+from fapi_as.protocol.registration_policy import RegistrationPolicy, may_redirect_to
+
+
+def require_places(
+    client: RegisteredClient,
+    policy: RegistrationPolicy,
+    said: frozenset[str],
+    allowed_private_hosts: frozenset[str],
+) -> None:
+    """Every URL is at a place that the policy allows; `said` are the members that a statement vouches for.
+
+    Raises:
+        InvalidRedirectUri: a redirect URI of a host that the policy does not name.
+        InvalidClientMetadata: another URL that leads inside, or to somebody else's host (DCR-10, DCR-12, DCR-23).
+    """
+    if not all(may_redirect_to(uri, policy) for uri in client.redirect_uris):
+        raise InvalidRedirectUri("host", "redirect_uris: the policy does not allow all of these hosts")
+    own = {_host(uri) for uri in client.redirect_uris} | (policy.redirect_hosts or set())
+    for name, uri in _pages(client):
+        _require_outside(name, uri, allowed_private_hosts)
+        if policy.same_site and name not in said and not _is_at(_host(uri), own):
+            raise wrong(f"{name.partition('#')[0]} must be on the host of a redirect URI, or below it")
+    for uri in client.post_logout_redirect_uris:
+        if "post_logout_redirect_uris" not in said and not _is_at(_host(uri), own):  # else a way to send people off
+            raise wrong("post_logout_redirect_uris must be on the hosts of the redirect URIs, or below them")
+
+
+def _pages(client: RegisteredClient) -> Iterator[tuple[str, str]]:
+    """What has a URL that somebody fetches or shows, by its member."""
+    description = client.description
+    single = {
+        "jwks_uri": client.jwks_uri,
+        "sector_identifier_uri": client.sector_identifier_uri,
+        "client_uri": description.client_uri,
+        "logo_uri": description.logo_uri,
+        "policy_uri": description.policy_uri,
+        "tos_uri": description.tos_uri,
+    }
+    yield from ((name, uri) for name, uri in single.items() if uri is not None)
+    yield from description.localized_uris
+
+
+def _require_outside(name: str, uri: str, allowed_private_hosts: frozenset[str]) -> None:
+    try:
+        require_name(parse_outbound_url(uri), allowed_private_hosts)
+    except InvalidOutboundUrl as error:
+        raise wrong(f"{name.partition('#')[0]}: {error}") from None
+
+
+def _host(uri: str) -> str:
+    return urlsplit(uri).hostname or ""
+
+
+def _is_at(host: str, own: set[str] | frozenset[str]) -> bool:
+    return host in own or any("." in place and host.endswith(f".{place}") for place in own)
