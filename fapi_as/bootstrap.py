@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from fapi_as.adapters import logs
-from fapi_as.adapters.client_documents import NoDocuments
+from fapi_as.adapters.client_documents import NoDocuments, PublishedDocuments
 from fapi_as.adapters.client_keys import PublishedKeys
 from fapi_as.adapters.clock import SystemClock
 from fapi_as.adapters.entropy import SystemEntropy
@@ -30,7 +30,7 @@ from fapi_as.adapters.tls import server_certificate
 from fapi_as.adapters.tls.client_trust import ClientTrust, NoTrust
 from fapi_as.adapters.tls.proxy_trust import ProxyTrust, read_proxy_trust
 from fapi_as.adapters.tls.watched_file import UnusableFile
-from fapi_as.ports import CertificateTrust, Clock
+from fapi_as.ports import CertificateTrust, ClientDocuments, Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.errors import StorageUnavailable
 from fapi_as.settings import DEFAULT_TENANT, ConfigurationError, MutualTls, Server, Settings, load
@@ -176,7 +176,7 @@ def assemble(settings: Settings, clock: Clock) -> Application:
     from fapi_as.kernel.refusals import write_counts  # noqa: PLC0415 - in a worker only
 
     adapters = _Adapters.open(settings, clock)
-    default = _context(settings, adapters)
+    default = _context(settings, adapters, clock)
     chores = Chores(
         settings=settings,
         sealing=adapters.sealing,
@@ -231,7 +231,7 @@ class _Adapters:
         self.fetch.close()
 
 
-def _context(settings: Settings, adapters: _Adapters) -> Context:
+def _context(settings: Settings, adapters: _Adapters, clock: Clock) -> Context:
     """Everything that the endpoints of the default tenant are given."""
     from fapi_as.kernel.capabilities import grants  # noqa: PLC0415 - in a worker only
     from fapi_as.kernel.seam import Context  # noqa: PLC0415 - in a worker only
@@ -239,15 +239,20 @@ def _context(settings: Settings, adapters: _Adapters) -> Context:
 
     store = adapters.database.store(DEFAULT_TENANT)
     features = _features(settings)
+    policy = settings.policy(DEFAULT_TENANT)
+    client_keys = PublishedKeys(adapters.fetch)
+    client_documents: ClientDocuments = NoDocuments()
+    if policy.documents is not None:
+        client_documents = PublishedDocuments(adapters.fetch, client_keys, store.reading, policy=policy, clock=clock)
     return Context(
-        policy=settings.policy(DEFAULT_TENANT),
+        policy=policy,
         store=store,
         store_check=SharedCheck(store),
         signer=adapters.keyring.signer(DEFAULT_TENANT),
         entropy=SystemEntropy(),
         passwords=adapters.passwords,
-        client_keys=PublishedKeys(adapters.fetch),
-        client_documents=NoDocuments(),
+        client_keys=client_keys,
+        client_documents=client_documents,
         certificate_trust=_client_trust(settings.mtls),
         proof_keys=ProofKeys(),
         nonce_key=adapters.sealing.derive("dpop-nonce", DEFAULT_TENANT),
@@ -260,10 +265,11 @@ def _context(settings: Settings, adapters: _Adapters) -> Context:
 
 def _features(settings: Settings) -> tuple[Feature, ...]:
     """What is offered: everything, without what the configuration switches off."""
-    from fapi_as.features import ENABLED  # noqa: PLC0415 - in a worker only
+    from fapi_as.features import ENABLED, client_id_metadata  # noqa: PLC0415 - in a worker only
 
     off = {"dynamic_registration"} if not settings.registration.enabled else set()
-    return tuple(feature for feature in ENABLED if feature.name not in off)
+    on = (client_id_metadata.FEATURE,) if settings.client_id_metadata.enabled else ()
+    return (*(feature for feature in ENABLED if feature.name not in off), *on)
 
 
 def _refuse_unsafe_tls(settings: Settings) -> None:

@@ -2,7 +2,44 @@
 
 from __future__ import annotations
 
-from fapi_as.protocol.client import ClientUnavailable, RegisteredClient
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fapi_as.ports import ClientKeys, Clock, Fetch, Reading
+from fapi_as.protocol import software_statement
+from fapi_as.protocol.client import ClientUnavailable, KeysUnavailable, RegisteredClient
+from fapi_as.protocol.client_document import (
+    InvalidClientDocument,
+    approved_client,
+    described_client,
+    read_document,
+    require_document_url,
+)
+from fapi_as.protocol.errors import InvalidSoftwareStatement, TooManyRequests, UnapprovedSoftwareStatement
+from fapi_as.protocol.fetched_document import FetchedDocument, FetchFailed
+from fapi_as.protocol.policy import DocumentPolicy, Policy, seconds
+from fapi_as.protocol.profile import (
+    CLIENT_DOCUMENT_CEILING,
+    CLIENT_DOCUMENT_FLOOR,
+    CLIENT_DOCUMENT_KEYS_CEILING,
+    CLIENT_DOCUMENT_LIMIT,
+)
+from fapi_as.protocol.registration import TrustedAuthority
+from fapi_as.protocol.software_statement import PresentedStatement, VerifiedStatement
+from rs_kit.adapters.clock import monotonic_seconds
+
+DOCUMENTS_KEPT: Final = 1024
+WINDOW: Final = 60.0  # seconds
+PER_HOST_IN_WINDOW: Final = 60
+IN_WINDOW: Final = 600
+PER_HOST_AT_ONCE: Final = 3  # one less than the Fetch port has places for a host
+AT_ONCE: Final = 8  # half of the places that the Fetch port has
+
+_logger: Final = logging.getLogger("fapi_as.client_documents")
 
 
 class NoDocuments:
@@ -15,3 +52,239 @@ class NoDocuments:
             ClientUnavailable: always.
         """
         raise ClientUnavailable("client ID metadata documents are switched off")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Approved:
+    """What an authority vouches for, as long as it is the same authority and its statement has not expired."""
+
+    client: RegisteredClient
+    version: int
+    statement: VerifiedStatement
+
+
+@dataclass(slots=True, kw_only=True)
+class _Kept:
+    """A good document, for as long as it may be used without asking again."""
+
+    members: Mapping[str, object]
+    client: RegisteredClient
+    presented: PresentedStatement | None
+    entity_tag: str | None
+    fetched_at: float
+    good_for: float
+    approved: _Approved | None = None
+
+
+class _Budget:
+    """How much is asked of hosts: at once, and within a minute; both of one host and of all."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._began_at = float("-inf")
+        self._within: dict[str, int] = {}
+        self._now: dict[str, int] = {}
+
+    def take(self, host: str) -> None:
+        """One more fetch begins.
+
+        Raises:
+            TooManyRequests: that would be too much.
+        """
+        now = self._monotonic()
+        if now - self._began_at >= WINDOW:
+            self._began_at = now
+            self._within.clear()
+        if self._now.get(host, 0) >= PER_HOST_AT_ONCE or sum(self._now.values()) >= AT_ONCE:
+            raise TooManyRequests("documents are being fetched")
+        if self._within.get(host, 0) >= PER_HOST_IN_WINDOW or sum(self._within.values()) >= IN_WINDOW:
+            raise TooManyRequests("documents were fetched within a minute")
+        self._within[host] = self._within.get(host, 0) + 1
+        self._now[host] = self._now.get(host, 0) + 1
+
+    def give_back(self, host: str) -> None:
+        """A fetch has ended."""
+        self._now[host] -= 1
+        if not self._now[host]:
+            del self._now[host]
+
+
+class PublishedDocuments:
+    """The ClientDocuments port of one tenant.
+
+    A document is used for as long as its host allows, at least five minutes and at most a day, or five minutes where
+    the keys stand in it; then its host is asked again before it is used, and if that fails the client is nobody until
+    it works. Only good documents are kept. One fetch at a time serves all who wait for a document. What strangers make
+    us fetch has a budget of its own, so that the documents that are known here can always be renewed.
+
+    Args:
+        fetch: how documents are had.
+        keys: those of authorities, for software statements in documents.
+        reading: what was blocked, and whose word counts.
+        policy: of this tenant.
+        clock: what statements are judged by.
+        monotonic: replaces the clock that documents grow old by, in tests.
+    """
+
+    def __init__(  # noqa: PLR0913 - its ports
+        self,
+        fetch: Fetch,
+        keys: ClientKeys,
+        reading: Reading,
+        *,
+        policy: Policy,
+        clock: Clock,
+        monotonic: Callable[[], float] = monotonic_seconds,
+    ) -> None:
+        self._fetch = fetch
+        self._keys = keys
+        self._reading = reading
+        self._issuer = policy.issuer
+        self._documents = policy.documents
+        self._own = tuple(url for url in (policy.issuer, policy.mutual_tls_url) if url is not None)
+        self._clock = clock
+        self._monotonic = monotonic
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._running: dict[str, asyncio.Task[_Kept | str]] = {}
+        self._of_strangers = _Budget(monotonic)
+        self._of_known = _Budget(monotonic)
+
+    async def client(self, client_id: str) -> RegisteredClient:
+        """The client that the document describes now.
+
+        Raises:
+            ClientUnavailable: there is none that may be used here.
+            TooManyRequests: too much is being asked for of its host, or of all.
+            StorageUnavailable: whether it is blocked cannot be told.
+        """
+        documents = self._documents
+        if documents is None:
+            raise ClientUnavailable("client ID metadata documents are switched off")
+        try:
+            host = require_document_url(client_id, documents, self._own).host
+        except InvalidClientDocument as error:
+            raise ClientUnavailable(str(error)) from None
+        if await self._reading.is_blocked(client_id):
+            raise ClientUnavailable("an operator has blocked it")
+        kept = self._kept.get(client_id)
+        if kept is None or self._monotonic() - kept.fetched_at >= kept.good_for:
+            kept = await self._renewed(client_id, host, documents)
+        else:
+            self._kept.move_to_end(client_id)
+        if kept.presented is None:
+            return kept.client
+        try:
+            return await self._approved(kept, kept.presented, client_id, documents)
+        except ClientUnavailable:
+            self._kept.pop(client_id, None)  # a document whose statement does not count is no good document
+            raise
+
+    async def _approved(
+        self, kept: _Kept, presented: PresentedStatement, client_id: str, documents: DocumentPolicy
+    ) -> RegisteredClient:
+        """The client as its authority vouches for it today: suspended, withdrawn and expired count at once."""
+        authority = await self._reading.authority(presented.issuer)
+        if authority is None:
+            raise ClientUnavailable("statement: its issuer may approve nobody here")
+        now, known = self._clock.now(), kept.approved
+        if known is None or known.version != authority.version or now >= known.statement.expires_at:
+            statement = await self._verified(presented, authority, now)
+            try:
+                client = approved_client(kept.members, client_id, documents, statement, authority)
+            except InvalidClientDocument as error:
+                raise ClientUnavailable(f"statement: {error}") from None
+            known = _Approved(client=client, version=authority.version, statement=statement)
+        if await self._reading.is_withdrawn(authority.issuer, known.statement.jti, known.statement.software_id):
+            raise ClientUnavailable("statement: it is withdrawn")
+        kept.approved = known
+        return known.client
+
+    async def _verified(
+        self, presented: PresentedStatement, authority: TrustedAuthority, now: int
+    ) -> VerifiedStatement:
+        try:
+            keys = await self._keys.keys(authority, presented.kid)
+            return software_statement.verify(
+                presented, authority, keys, audience=self._issuer, now=now, certificate=None, jkt=None
+            )
+        except KeysUnavailable as error:
+            raise ClientUnavailable(f"statement: {error}") from None
+        except (InvalidSoftwareStatement, UnapprovedSoftwareStatement) as error:
+            raise ClientUnavailable(error.detail) from None
+
+    async def _renewed(self, client_id: str, host: str, documents: DocumentPolicy) -> _Kept:
+        """The document after the one fetch that is under way, which is begun if there is none."""
+        running = self._running.get(client_id)
+        loop = asyncio.get_running_loop()
+        if running is None or running.done() or running.get_loop() is not loop:
+            budget = self._of_strangers if client_id not in self._kept else self._of_known
+            budget.take(host)
+            running = self._running[client_id] = loop.create_task(self._renew(client_id, documents))
+            running.add_done_callback(lambda ended: self._end(ended, client_id, host, budget))
+        outcome = await asyncio.shield(running)
+        if isinstance(outcome, str):
+            raise ClientUnavailable(outcome)
+        return outcome
+
+    def _end(self, ended: asyncio.Task[_Kept | str], client_id: str, host: str, budget: _Budget) -> None:
+        if self._running.get(client_id) is ended:  # the next one may have begun
+            del self._running[client_id]
+        budget.give_back(host)
+
+    async def _renew(self, client_id: str, documents: DocumentPolicy) -> _Kept | str:
+        """Ask the host; what is wrong is told as a private reason, to all who wait and to nobody later."""
+        asked_at = self._monotonic()  # the age counts from the question, not from the answer
+        before = self._kept.get(client_id)
+        entity_tag = None if before is None else before.entity_tag
+        try:
+            fetched = await self._fetch.get(client_id, max_bytes=CLIENT_DOCUMENT_LIMIT, entity_tag=entity_tag)
+            # large RSA keys take their time, and nobody else waits for them
+            members, client, presented = await asyncio.to_thread(_read, fetched, before, client_id, documents)
+        except (FetchFailed, InvalidClientDocument) as error:
+            _logger.warning("a client's document cannot be used", extra={"client_id": client_id, "detail": str(error)})
+            return str(error)
+        kept = _Kept(
+            members=members,
+            client=client,
+            presented=presented,
+            entity_tag=fetched.entity_tag or (entity_tag if fetched.is_known else None),
+            fetched_at=asked_at,
+            good_for=_good_for(fetched, client),
+        )
+        self._kept[client_id] = kept
+        self._kept.move_to_end(client_id)
+        while len(self._kept) > DOCUMENTS_KEPT:
+            self._kept.popitem(last=False)
+        return kept
+
+
+def _read(
+    fetched: FetchedDocument, before: _Kept | None, client_id: str, documents: DocumentPolicy
+) -> tuple[Mapping[str, object], RegisteredClient, PresentedStatement | None]:
+    """What an answer says, or what the one at hand has said.
+
+    Raises:
+        InvalidClientDocument: no client that may be used here.
+        FetchFailed: it says that nothing changed, to somebody who has nothing.
+    """
+    if fetched.is_known:
+        if before is None:
+            raise FetchFailed("not modified, and there is none at hand")
+        return before.members, before.client, before.presented
+    members = read_document(fetched.body, client_id)
+    client = described_client(members, client_id, documents)
+    if members.get("software_statement") is None:
+        if documents.statement_required:
+            raise InvalidClientDocument("the document has no software statement")
+        return members, client, None
+    try:
+        return members, client, software_statement.present(members["software_statement"])
+    except InvalidSoftwareStatement as error:
+        raise InvalidClientDocument(error.detail) from None
+
+
+def _good_for(fetched: FetchedDocument, client: RegisteredClient) -> float:
+    """For how long it may be used: as its host says, within our bounds (CIMD-7, CIM-12)."""
+    ceiling = CLIENT_DOCUMENT_CEILING if client.jwks_uri is not None else CLIENT_DOCUMENT_KEYS_CEILING
+    floor = seconds(CLIENT_DOCUMENT_FLOOR)
+    return float(min(max(fetched.max_age or 0, floor), seconds(ceiling)))

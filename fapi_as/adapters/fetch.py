@@ -11,7 +11,9 @@ import contextlib
 import re
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -25,8 +27,59 @@ from rs_kit.adapters.clock import monotonic_seconds
 SECONDS: Final = 5.0  # JOSE-33, for the whole of it
 AT_ONCE: Final = 16  # connections of one process
 WAITING: Final = 64
+AT_ONCE_PER_HOST: Final = 4  # a slow host keeps the places of nobody else
+WAITING_PER_HOST: Final = 44
 _ADDRESSES_TRIED: Final = 4
 _DELTA_SECONDS: Final = re.compile(r"[0-9]{1,10}\Z")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Host:
+    """What is under way at one host: who asks, and the threads that have not ended, waited for or not."""
+
+    name: str
+    places: asyncio.Semaphore
+    asking: int = 0
+    running: int = 0
+
+
+class Hosts:
+    """The hosts that something is under way at, and no others."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, _Host] = {}
+
+    def enter(self, name: str) -> _Host:
+        """One more asks.
+
+        Raises:
+            FetchFailed: too many do.
+        """
+        host = self._by_name.get(name)
+        if host is None:
+            host = self._by_name[name] = _Host(name=name, places=asyncio.Semaphore(AT_ONCE_PER_HOST))
+        if host.asking >= AT_ONCE_PER_HOST + WAITING_PER_HOST:
+            raise FetchFailed("too much is being fetched from the host")
+        host.asking += 1
+        return host
+
+    def leave(self, host: _Host) -> None:
+        """One has an answer, or gave up."""
+        host.asking -= 1
+        self._forget_idle(host)
+
+    def end(self, host: _Host) -> None:
+        """A thread has ended."""
+        host.places.release()
+        host.running -= 1
+        self._forget_idle(host)
+
+    def _forget_idle(self, host: _Host) -> None:
+        if not host.asking and not host.running:
+            self._by_name.pop(host.name, None)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
 
 
 class HttpsFetch:
@@ -42,39 +95,59 @@ class HttpsFetch:
         self._https = HttpsGet(ca_file, dial=self._dial)
         self._threads = asyncio.Semaphore(AT_ONCE)
         self._asking = 0
+        self.hosts = Hosts()
         self._closed = False
 
-    async def get(self, url: str, *, max_bytes: int, entity_tag: str | None = None) -> FetchedDocument:  # noqa: ARG002 - sent by the next change
-        """The JSON document at a URL that somebody else chose.
+    async def get(self, url: str, *, max_bytes: int, entity_tag: str | None = None) -> FetchedDocument:
+        """The JSON document at a URL that somebody else chose, or that it still is the one with this `entity_tag`.
 
         Raises:
             FetchFailed: the URL may not be fetched, or nothing good came from it.
         """
         try:
-            require_name(parse_outbound_url(url), self._allowed)
+            parsed = parse_outbound_url(url)
+            require_name(parsed, self._allowed)
         except InvalidOutboundUrl as error:
             raise FetchFailed(str(error)) from None
         if self._closed or self._asking >= AT_ONCE + WAITING:
             raise FetchFailed("too much is being fetched, or the process ends")
+        host = self.hosts.enter(parsed.host)
         self._asking += 1
         try:
-            async with asyncio.timeout(SECONDS):
-                await self._threads.acquire()
-                answer = await self._begun(url, max_bytes)
-        except TimeoutError:
-            raise FetchFailed("the answer takes too long") from None
-        except bounded_fetch.FetchFailed as error:
-            raise FetchFailed(str(error)) from None
+            answer = await self._answer(host, partial(self._https.get, url, max_bytes=max_bytes, entity_tag=entity_tag))
         finally:
             self._asking -= 1
-        return FetchedDocument(body=answer.body, max_age=_max_age(answer))
+            self.hosts.leave(host)
+        return FetchedDocument(
+            body=answer.body, max_age=_max_age(answer), entity_tag=answer.entity_tag, is_known=answer.is_known
+        )
 
     def close(self) -> None:
         """Begin nothing more; what runs ends by itself within its time."""
         self._closed = True
 
-    def _begun(self, url: str, max_bytes: int) -> asyncio.Future[HttpsAnswer]:
-        """A fetch in a thread; its place is free when the thread ends, whether or not somebody still waits.
+    async def _answer(self, host: _Host, fetch: Callable[[], HttpsAnswer]) -> HttpsAnswer:
+        """Wait for a place at the host and for a thread, then for the answer: five seconds in all.
+
+        Raises:
+            FetchFailed: nothing good came from it.
+        """
+        try:
+            async with asyncio.timeout(SECONDS):
+                await host.places.acquire()
+                try:
+                    await self._threads.acquire()
+                except asyncio.CancelledError:
+                    host.places.release()
+                    raise
+                return await self._begun(host, fetch)
+        except TimeoutError:
+            raise FetchFailed("the answer takes too long") from None
+        except bounded_fetch.FetchFailed as error:
+            raise FetchFailed(str(error)) from None
+
+    def _begun(self, host: _Host, fetch: Callable[[], HttpsAnswer]) -> asyncio.Future[HttpsAnswer]:
+        """A fetch in a thread; its places are free when the thread ends, whether or not somebody still waits.
 
         Raises:
             bounded_fetch.FetchFailed: there is no thread to be had.
@@ -82,29 +155,27 @@ class HttpsFetch:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[HttpsAnswer] = loop.create_future()
 
-        def fetch() -> None:
+        def run() -> None:
             try:
-                answer, error = self._https.get(url, max_bytes=max_bytes), None
+                answer, error = fetch(), None
             except Exception as raised:  # noqa: BLE001 - whoever waits is told, whatever it is
                 answer, error = None, raised
             with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
-                loop.call_soon_threadsafe(self._end, outcome, answer, error)
+                loop.call_soon_threadsafe(end, answer, error)
 
+        def end(answer: HttpsAnswer | None, error: Exception | None) -> None:
+            self._threads.release()
+            self.hosts.end(host)
+            _conclude(outcome, answer, error)
+
+        host.running += 1
         try:
-            threading.Thread(target=fetch, name="fetch", daemon=True).start()
+            threading.Thread(target=run, name="fetch", daemon=True).start()
         except RuntimeError as error:
             self._threads.release()
+            self.hosts.end(host)
             raise bounded_fetch.FetchFailed(str(error)) from None
         return outcome
-
-    def _end(self, outcome: asyncio.Future[HttpsAnswer], answer: HttpsAnswer | None, error: Exception | None) -> None:
-        self._threads.release()
-        if outcome.done():  # given up
-            return
-        if answer is not None:
-            outcome.set_result(answer)
-        elif error is not None:
-            outcome.set_exception(error)
 
     def _dial(self, host: str, port: int, seconds: float) -> socket.socket:
         """A connection to an address that was judged, and not to what the name means a moment later.
@@ -136,6 +207,15 @@ class HttpsFetch:
             else:
                 return connection
         raise failed
+
+
+def _conclude(outcome: asyncio.Future[HttpsAnswer], answer: HttpsAnswer | None, error: Exception | None) -> None:
+    if outcome.done():  # given up
+        return
+    if answer is not None:
+        outcome.set_result(answer)
+    elif error is not None:
+        outcome.set_exception(error)
 
 
 def _max_age(answer: HttpsAnswer) -> int | None:

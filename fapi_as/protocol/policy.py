@@ -10,7 +10,10 @@ from fapi_as.protocol import profile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentPolicy:
-    """Which clients may have a metadata document instead of a registration (CIMD-13)."""
+    """Which clients may have a metadata document instead of a registration (CIMD-13).
+
+    `hosts` are names in lower case: `agents.example` at port 443, `agents.example:8443` at another one.
+    """
 
     hosts: frozenset[str]
     scope: frozenset[str]

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from fapi_as.protocol import profile
 from fapi_as.protocol.policy import DocumentPolicy, Policy, seconds
 from fapi_as.settings.values import (
+    DocumentHost,
     HostName,
     ResolvedPath,
     ScopeValue,
@@ -165,7 +166,7 @@ class ClientIdMetadata(_Section):
     """Clients that have a document instead of a registration: of which hosts, and for which scopes (CIMD-13)."""
 
     enabled: bool = False
-    hosts: Annotated[tuple[HostName, ...], Field(strict=False)] = ()
+    hosts: Annotated[tuple[DocumentHost, ...], Field(strict=False)] = ()
     scopes: Annotated[tuple[ScopeValue, ...], Field(strict=False)] = ()
     statement_required: bool = False
 

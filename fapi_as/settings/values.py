@@ -18,6 +18,9 @@ from rs_kit.protocol.htu import InvalidUri, normalise
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z")  # RFC 1123 §2.1
 
+_PORT: Final = re.compile(r"[1-9][0-9]{0,4}\Z")
+_PORTS: Final = range(1024, 65536)  # beside 443, as for every URL that is fetched
+
 _NO_PATH: Final = re.compile("[\x00\ud800-\udfff]")  # what is not UTF-8 comes as lone surrogates
 
 
@@ -145,6 +148,14 @@ def _host_name(value: str) -> str:
     return value
 
 
+def _document_host(value: str) -> str:
+    name, colon, port = value.partition(":")
+    is_name = _HOST_NAME.match(name) is not None and not name.rpartition(".")[2].isdecimal()
+    if not is_name or (colon and (_PORT.match(port) is None or int(port) not in _PORTS)):
+        raise ValueError("must be names of hosts in lower case, with a port where it is not 443")
+    return value
+
+
 def _scope_value(value: str) -> str:
     if not is_scope_token(value):
         raise ValueError("must be scope values of RFC 6749, section 3.3")
@@ -153,4 +164,5 @@ def _scope_value(value: str) -> str:
 
 ResolvedPath = Annotated[Path, Field(strict=False), AfterValidator(_resolved)]
 HostName = Annotated[str, AfterValidator(_host_name)]
+DocumentHost = Annotated[str, AfterValidator(_document_host)]
 ScopeValue = Annotated[str, AfterValidator(_scope_value)]

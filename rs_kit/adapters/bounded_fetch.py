@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import re
 import socket
 import ssl
 import threading
@@ -25,6 +26,7 @@ _SECONDS: Final = 5.0
 _CHUNK: Final = 16 * 1024
 _REASON_LIMIT: Final = 200  # characters
 _JSON_TYPES: Final = frozenset({"application/json", "application/jwk-set+json"})
+_ENTITY_TAG: Final = re.compile(r'(?:W/)?"[!#-~]{0,256}"\Z')  # RFC 9110 §8.8.3, in plain ASCII and short
 
 Fetch = Callable[[str], bytes]
 Dial = Callable[[str, int, float], socket.socket]  # host, port, and the seconds that are left
@@ -40,11 +42,16 @@ class FetchFailed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpsAnswer:
-    """The body of a 200 answer, and what it says of how long it may be kept."""
+    """The body of a 200 answer, and what it says of how long it may be kept.
+
+    With `is_known` it is a 304 answer: the document is the one whose entity tag was sent, and the body is empty.
+    """
 
     body: bytes
     cache_control: str | None
     age: str | None
+    entity_tag: str | None = None
+    is_known: bool = False
 
 
 class HttpsGet:
@@ -73,8 +80,8 @@ class HttpsGet:
         """
         return self.get(url).body
 
-    def get(self, url: str, *, max_bytes: int = _MAX_BYTES) -> HttpsAnswer:
-        """A 200 answer whose body has at most `max_bytes`.
+    def get(self, url: str, *, max_bytes: int = _MAX_BYTES, entity_tag: str | None = None) -> HttpsAnswer:
+        """A 200 answer whose body has at most `max_bytes`, or a 304 answer for the `entity_tag` of the one at hand.
 
         Raises:
             FetchFailed: anything else happened; a redirect too (MCP-15).
@@ -86,8 +93,10 @@ class HttpsGet:
         watch.daemon = True
         try:
             watch.start()
-            connection.request("GET", target, headers={"Accept": "application/json", "Connection": "close"})
+            connection.request("GET", target, headers=_fields(entity_tag))
             with connection.getresponse() as response:
+                if response.status == http.client.NOT_MODIFIED and entity_tag is not None:
+                    return _answer(response, b"", is_known=True)
                 return _bounded_answer(response, deadline, max_bytes)
         except (
             OSError,
@@ -167,6 +176,11 @@ def _dial(host: str, port: int, seconds: float) -> socket.socket:
     return socket.create_connection((host, port), timeout=seconds)
 
 
+def _fields(entity_tag: str | None) -> dict[str, str]:
+    fields = {"Accept": "application/json", "Connection": "close"}
+    return fields if entity_tag is None else {**fields, "If-None-Match": entity_tag}  # RFC 9110 §13.1.2
+
+
 def _bounded_answer(response: http.client.HTTPResponse, deadline: float, max_bytes: int) -> HttpsAnswer:
     if response.status != http.client.OK:
         raise FetchFailed(f"status {response.status}")
@@ -187,8 +201,15 @@ def _bounded_answer(response: http.client.HTTPResponse, deadline: float, max_byt
         chunks.append(chunk)
     if response.length or monotonic_seconds() > deadline:
         raise FetchFailed("the answer ended early")
+    return _answer(response, b"".join(chunks))
+
+
+def _answer(response: http.client.HTTPResponse, body: bytes, *, is_known: bool = False) -> HttpsAnswer:
+    entity_tag = response.getheader("ETag")
     return HttpsAnswer(
-        body=b"".join(chunks),
+        body=body,
         cache_control=response.getheader("Cache-Control"),
         age=response.getheader("Age"),
+        entity_tag=entity_tag if entity_tag is not None and _ENTITY_TAG.match(entity_tag) is not None else None,
+        is_known=is_known,
     )

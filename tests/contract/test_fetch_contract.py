@@ -19,12 +19,13 @@ from tests.support.document_host import OK, Answer, DocumentHost, document, docu
 from tests.support.fake_fetch import FakeFetch
 
 LIMIT = 64 * 1024
+QUICK = "quick.example"
 REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:8080/admin\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DocumentHost]:
-    with document_host(tmp_path_factory.mktemp("host")) as host:
+    with document_host(tmp_path_factory.mktemp("host"), "localhost", QUICK) as host:
         yield host
 
 
@@ -224,9 +225,12 @@ async def test_what_never_ends_is_cut_at_its_limit(
 
 @pytest.mark.attack("SSR-05")
 async def test_peers_that_drip_are_cut_in_time_and_nobody_else_waits_for_them(
-    https: HttpsFetch, host: DocumentHost
+    host: DocumentHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All at once, in real time: a head, a body and chunk sizes that drip, and a handshake that never happens."""
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(fetch_adapter.socket, "getaddrinfo", lambda _, port, **o: resolve("localhost", port, **o))
+    https = HttpsFetch(ca_file=host.ca_file, allowed_private_hosts=["localhost", QUICK])
     host.answers["/head"] = endless(OK, b"X", pause=0.1)
     host.answers["/body"] = endless(OK + b"\r\n", b" ", pause=0.1)
     host.answers["/chunk"] = endless(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"0", pause=0.1)
@@ -240,13 +244,14 @@ async def test_peers_that_drip_are_cut_in_time_and_nobody_else_waits_for_them(
         longest = 0.0
         while not all(task.done() for task in slow):
             before = time.monotonic()
-            await https.get(host.url("/quick"), max_bytes=LIMIT)
+            await https.get(host.url("/quick", QUICK), max_bytes=LIMIT)
             await asyncio.sleep(0.05)
             longest = max(longest, time.monotonic() - before)
         results = await asyncio.gather(*slow, return_exceptions=True)
     assert all(isinstance(result, FetchFailed) for result in results), results
     assert time.monotonic() - started < fetch_adapter.SECONDS + 2
     assert longest < 2
+    https.close()
 
 
 @pytest.mark.attack("SSR-06")

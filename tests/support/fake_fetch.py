@@ -21,7 +21,7 @@ class FakeFetch:
     def __post_init__(self) -> None:
         self.may_answer.set()
 
-    async def get(self, url: str, *, max_bytes: int) -> FetchedDocument:
+    async def get(self, url: str, *, max_bytes: int, entity_tag: str | None = None) -> FetchedDocument:
         try:
             require_name(parse_outbound_url(url), self.allowed_private_hosts)
         except InvalidOutboundUrl as error:
@@ -31,6 +31,8 @@ class FakeFetch:
         found = self.documents.get(url)
         if found is None:
             raise FetchFailed("status 404")
+        if entity_tag is not None and found.entity_tag == entity_tag:
+            return FetchedDocument(body=b"", max_age=found.max_age, entity_tag=entity_tag, is_known=True)
         if len(found.body) > max_bytes:
             raise FetchFailed("the answer is too large")
         return found

@@ -21,10 +21,11 @@ from fapi_as.adapters import fetch as fetch_adapter
 from fapi_as.adapters.fetch import HttpsFetch
 from fapi_as.protocol.fetched_document import FetchFailed
 from rs_kit.adapters import bounded_fetch
-from tests.support.document_host import DocumentHost, document, document_host
+from tests.support.document_host import DocumentHost, document, document_host, saying
 from tests.support.processes import ROOT, wait_until
 
 LIMIT = 64 * 1024
+NAMES = tuple(f"host{number}.example" for number in range(4))
 
 
 @pytest.fixture(scope="module")
@@ -41,33 +42,117 @@ async def https(host: DocumentHost) -> AsyncIterator[HttpsFetch]:
     fetch.close()
 
 
-async def test_few_connections_are_open_at_once_and_what_is_too_much_is_refused_at_once(
-    https: HttpsFetch, host: DocumentHost
-) -> None:
-    may_answer, counting = threading.Event(), threading.Lock()
-    now, most = 0, 0
+class Held:
+    """An answer that waits; `most` is how many did at once."""
 
-    def held(connection: socket.socket) -> None:
-        nonlocal now, most
-        with counting:
-            now += 1
-            most = max(most, now)
-        may_answer.wait(10)
-        with counting:
-            now -= 1
+    def __init__(self) -> None:
+        self.may_answer, self._counting = threading.Event(), threading.Lock()
+        self._now = self.most = 0
+
+    def __call__(self, connection: socket.socket) -> None:
+        with self._counting:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        self.may_answer.wait(10)
+        with self._counting:
+            self._now -= 1
         document(b"{}")(connection)
 
+
+@pytest.fixture
+def many_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every name of NAMES leads to this machine."""
+    resolve = socket.getaddrinfo
+
+    def resolved(name: str, port: int, **options: Any) -> list[Any]:
+        return resolve("localhost" if name in NAMES else name, port, **options)
+
+    monkeypatch.setattr(fetch_adapter.socket, "getaddrinfo", resolved)
+
+
+@pytest.mark.usefixtures("many_names")
+async def test_few_connections_are_open_at_once_and_what_is_too_much_is_refused_at_once(tmp_path: Path) -> None:
+    held = Held()
+    with document_host(tmp_path, *NAMES) as host:
+        https = HttpsFetch(ca_file=host.ca_file, allowed_private_hosts=NAMES)
+        host.answers["/held"], host.answers["/after"] = held, document(b"{}")
+        urls = [host.url("/held", name) for name in NAMES]
+        room = fetch_adapter.AT_ONCE + fetch_adapter.WAITING
+        waiting = [asyncio.create_task(https.get(url, max_bytes=LIMIT)) for url in (urls * room)[:room]]
+        await asyncio.to_thread(wait_until, lambda: held.most == fetch_adapter.AT_ONCE, what="a fetch in every thread")
+        with pytest.raises(FetchFailed, match="too much"):
+            await https.get(urls[0], max_bytes=LIMIT)
+        held.may_answer.set()
+        assert {answer.body for answer in await asyncio.gather(*waiting)} == {b"{}"}
+        assert held.most == fetch_adapter.AT_ONCE
+        assert (await https.get(host.url("/after", NAMES[0]), max_bytes=LIMIT)).body == b"{}"
+        https.close()
+
+
+@pytest.mark.usefixtures("many_names")
+async def test_a_host_that_is_slow_keeps_the_places_of_no_other_host(tmp_path: Path) -> None:
+    slow, other = NAMES[:2]
+    held = Held()
+    with document_host(tmp_path, *NAMES) as host:
+        https = HttpsFetch(ca_file=host.ca_file, allowed_private_hosts=NAMES)
+        host.answers["/held"], host.answers["/good"] = held, document(b"{}")
+        room = fetch_adapter.AT_ONCE_PER_HOST + fetch_adapter.WAITING_PER_HOST
+        url = host.url("/held", slow)
+        waiting = [asyncio.create_task(https.get(url, max_bytes=LIMIT)) for _ in range(room)]
+        await asyncio.to_thread(wait_until, lambda: held.most == fetch_adapter.AT_ONCE_PER_HOST, what="all its places")
+        with pytest.raises(FetchFailed, match="from the host"):
+            await https.get(url, max_bytes=LIMIT)
+        for _ in range(3):
+            assert (await https.get(host.url("/good", other), max_bytes=LIMIT)).body == b"{}"
+        held.may_answer.set()
+        await asyncio.gather(*waiting)
+        assert held.most == fetch_adapter.AT_ONCE_PER_HOST
+        assert (await https.get(host.url("/good", slow), max_bytes=LIMIT)).body == b"{}"
+        assert len(https.hosts) == 0  # nothing is kept of a host where nothing is under way
+        https.close()
+
+
+async def test_who_gives_up_while_waiting_takes_no_place_along(
+    https: HttpsFetch, host: DocumentHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_adapter, "SECONDS", 0.3)
+    held = Held()
     host.answers["/held"] = held
-    room = fetch_adapter.AT_ONCE + fetch_adapter.WAITING
-    waiting = [asyncio.create_task(https.get(host.url("/held"), max_bytes=LIMIT)) for _ in range(room)]
-    await asyncio.to_thread(wait_until, lambda: most == fetch_adapter.AT_ONCE, what="a fetch in every thread")
-    with pytest.raises(FetchFailed, match="too much"):
-        await https.get(host.url("/held"), max_bytes=LIMIT)
-    may_answer.set()
-    assert {answer.body for answer in await asyncio.gather(*waiting)} == {b"{}"}
-    assert most == fetch_adapter.AT_ONCE
-    host.answers["/after"] = document(b"{}")
-    assert (await https.get(host.url("/after"), max_bytes=LIMIT)).body == b"{}"
+    for _ in range(3):
+        many = [https.get(host.url("/held"), max_bytes=LIMIT) for _ in range(20)]
+        assert {type(outcome) for outcome in await asyncio.gather(*many, return_exceptions=True)} == {FetchFailed}
+    held.may_answer.set()
+    monkeypatch.setattr(fetch_adapter, "SECONDS", 5.0)
+    answers = await asyncio.gather(*[https.get(host.url("/good"), max_bytes=LIMIT) for _ in range(20)])
+    assert {answer.body for answer in answers} == {b"{}"}
+
+
+async def test_a_document_that_did_not_change_is_not_sent_again(https: HttpsFetch, host: DocumentHost) -> None:
+    tag = b'W/"one"'
+
+    def tagged(connection: socket.socket) -> None:
+        is_known = b"\r\nIf-None-Match: " + tag + b"\r\n" in host.heads[-1]
+        head = b"HTTP/1.1 304 Not Modified\r\n" if is_known else b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+        connection.sendall(head + b"ETag: " + tag + b"\r\nContent-Type: application/json\r\n")
+        connection.sendall(b"Cache-Control: max-age=7\r\n\r\n" + (b"" if is_known else b"{}"))
+
+    host.answers["/tagged"] = tagged
+    first = await https.get(host.url("/tagged"), max_bytes=LIMIT)
+    assert (first.body, first.entity_tag, first.is_known) == (b"{}", tag.decode(), False)
+    again = await https.get(host.url("/tagged"), max_bytes=LIMIT, entity_tag=first.entity_tag)
+    assert (again.body, again.entity_tag, again.is_known, again.max_age) == (b"", tag.decode(), True, 7)
+
+
+async def test_not_modified_is_no_answer_to_who_has_nothing(https: HttpsFetch, host: DocumentHost) -> None:
+    host.answers["/unasked"] = saying(b"HTTP/1.1 304 Not Modified\r\n\r\n")
+    with pytest.raises(FetchFailed, match="status 304"):
+        await https.get(host.url("/unasked"), max_bytes=LIMIT)
+
+
+@pytest.mark.parametrize("tag", [b"one", b'"' + b"a" * 300 + b'"', b'"\xe4"', b'"a" "b"', b'"a\tb"'])
+async def test_an_entity_tag_that_is_none_is_never_sent_back(https: HttpsFetch, host: DocumentHost, tag: bytes) -> None:
+    host.answers["/odd"] = document(b"{}", b"ETag: " + tag)
+    assert (await https.get(host.url("/odd"), max_bytes=LIMIT)).entity_tag is None
 
 
 async def test_a_resolver_that_hangs_keeps_nobody_waiting(

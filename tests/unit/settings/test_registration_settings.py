@@ -82,9 +82,18 @@ def test_what_is_written_and_switched_off_is_nobodys_client(tmp_path: Path) -> N
         *(
             (
                 f'[client_id_metadata]\nhosts = ["{host}"]\n',
-                "client_id_metadata.hosts must be names of hosts in lower case, without a port",
+                "client_id_metadata.hosts must be names of hosts in lower case, with a port where it is not 443",
             )
-            for host in ("*", "*.example", "Agents.example", "agents.example:443", "https://agents.example", "10.0.0.1")
+            for host in (
+                "*",
+                "*.example",
+                "Agents.example",
+                "agents.example:443",
+                "agents.example:22",
+                "agents.example:",
+                "https://agents.example",
+                "10.0.0.1",
+            )
         ),
         (
             '[client_id_metadata]\nscopes = ["accounts:read openid"]\n',
