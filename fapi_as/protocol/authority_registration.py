@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from fapi_as.protocol.metadata_members import fetched_uri, wrong
-from fapi_as.protocol.registration import TrustedAuthority
+from fapi_as.protocol.metadata_members import MEMBERS, fetched_uri, wrong
+from fapi_as.protocol.registration import ClaimNames, TrustedAuthority
 from fapi_as.protocol.registration_policy import parse_policy, policy_members
+from fapi_as.protocol.scope import is_scope_token
 from rs_kit.protocol import jwk
 from rs_kit.protocol.errors import InvalidJwk
 
-ASSERTED: Final = frozenset(
-    {
-        *("redirect_uris", "jwks", "jwks_uri", "client_name", "scope", "contacts", "grant_types", "response_types"),
-        *("token_endpoint_auth_method", "application_type", "client_uri", "logo_uri", "policy_uri", "tos_uri"),
-        *("default_resource", "post_logout_redirect_uris", "sector_identifier_uri", "subject_type"),
-        *("tls_client_auth_subject_dn", "tls_client_auth_san_dns", "tls_client_auth_san_uri"),
-        *("tls_client_auth_san_ip", "tls_client_auth_san_email"),
-        *("tls_client_certificate_bound_access_tokens", "dpop_bound_access_tokens"),
-    }
-)  # beside software_id and software_version, which every statement says
-_MEMBERS: Final = frozenset({"issuer", "jwks", "jwks_uri", "may_assert", "policy", "status_uri"})
+ASSERTED: Final = MEMBERS - {"software_id", "software_version"}  # those every statement may say
+_MEMBERS: Final = frozenset(
+    {"issuer", "jwks", "jwks_uri", "may_assert", "policy", "status_uri", "claims", "role_scopes"}
+)
+_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
+_ROLES_LIMIT: Final = 64
 _ISSUER_LIMIT: Final = 512  # characters
 
 
@@ -53,6 +49,8 @@ def parse_authority(members: Mapping[str, object], *, version: int) -> TrustedAu
         may_assert=_may_assert(members),
         policy=parse_policy(policy),
         status_uri=fetched_uri(members, "status_uri"),
+        claims=_claims(members),
+        role_scopes=_role_scopes(members),
     )
 
 
@@ -62,7 +60,10 @@ def authority_members(authority: TrustedAuthority) -> dict[str, object]:
         "issuer": authority.issuer,
         "may_assert": sorted(authority.may_assert),
         "policy": policy_members(authority.policy),
+        "claims": str(authority.claims),
     }
+    if authority.role_scopes:
+        members["role_scopes"] = {role: sorted(scope) for role, scope in authority.role_scopes}
     if authority.keys:
         members["jwks"] = {"keys": [dict(key.to_jwk()) for key in authority.keys]}
     optional = {"jwks_uri": authority.jwks_uri, "status_uri": authority.status_uri}
@@ -75,10 +76,17 @@ def _keys(members: Mapping[str, object]) -> tuple[jwk.PublicJwk, ...]:
         return ()
     if not isinstance(value, Mapping):
         raise wrong("jwks must be a JWK set: the public keys of the authority")
+    entries = value.get("keys")
+    if isinstance(entries, list) and any(_is_secret(entry) for entry in entries):
+        raise wrong("jwks must not hold private or symmetric keys")
     try:
         return jwk.parse_set(value)
     except InvalidJwk as error:
         raise wrong(f"jwks: {error.detail}") from None
+
+
+def _is_secret(entry: object) -> bool:
+    return isinstance(entry, Mapping) and not _PRIVATE_MEMBERS.isdisjoint(entry)
 
 
 def _may_assert(members: Mapping[str, object]) -> frozenset[str]:
@@ -86,5 +94,26 @@ def _may_assert(members: Mapping[str, object]) -> frozenset[str]:
     if value is None:
         return ASSERTED
     if not isinstance(value, list) or not all(isinstance(name, str) and name in ASSERTED for name in value):
-        raise wrong(f"may_assert may hold {', '.join(sorted(ASSERTED))}")
+        raise wrong("may_assert must be a list of members of client metadata, as redirect_uris or client_name")
     return frozenset(value)
+
+
+def _claims(members: Mapping[str, object]) -> ClaimNames:
+    value = members.get("claims", ClaimNames.RFC_7591)
+    if not isinstance(value, str) or value not in set(ClaimNames):
+        raise wrong(f"claims may be {' or '.join(ClaimNames)}")
+    return ClaimNames(value)
+
+
+def _role_scopes(members: Mapping[str, object]) -> tuple[tuple[str, frozenset[str]], ...]:
+    value = members.get("role_scopes")
+    if value is None:
+        return ()
+    if _claims(members) is not ClaimNames.OPEN_BANKING:
+        raise wrong("role_scopes is for claims open_banking only")
+    if not isinstance(value, Mapping) or not 0 < len(value) <= _ROLES_LIMIT:
+        raise wrong(f"role_scopes must name the scope values of 1 to {_ROLES_LIMIT} roles")
+    for values in value.values():
+        if not isinstance(values, list) or not all(isinstance(one, str) and is_scope_token(one) for one in values):
+            raise wrong("role_scopes must be lists of scope values by role")
+    return tuple((role, frozenset(values)) for role, values in sorted(value.items()))
