@@ -17,19 +17,27 @@ from fapi_as.protocol.effects import (
     GiveBack,
     HandleKind,
     Keep,
+    MarkUsed,
     Open,
     Record,
+    Register,
+    ReplaceRegistration,
     Require,
     Required,
     Revoke,
     Spend,
+    SpendInitialToken,
     TakeOnce,
     Touch,
+    Unregister,
+    UseRegistrationToken,
 )
 from fapi_as.protocol.errors import StorageUnavailable
 from fapi_as.protocol.handles import KeptHandle
+from fapi_as.protocol.registration import InitialAccessToken, KeptRegistration, TrustedAuthority
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.user import RegisteredUser
+from tests.support.memory_registrations import Approvers, MemoryRegistrations, RegistrationEffect, RegistrationRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +59,7 @@ class _Rows:
     revoked: set[str] = field(default_factory=set)
     attempts: dict[bytes, tuple[int, ...]] = field(default_factory=dict)
     facts: list[WrittenFact] = field(default_factory=list)
+    registrations: RegistrationRows = field(default_factory=RegistrationRows)
 
     def snapshot(self) -> _Rows:
         return _Rows(
@@ -61,6 +70,7 @@ class _Rows:
             revoked=set(self.revoked),
             attempts=dict(self.attempts),
             facts=list(self.facts),
+            registrations=self.registrations.snapshot(),
         )
 
 
@@ -76,8 +86,14 @@ class MemoryStore:
         self.clients: dict[str, RegisteredClient] = {}
         self.users: dict[str, RegisteredUser] = {}
         self.resources: dict[str, RegisteredResource] = {}
+        self.approvers = Approvers()
         self.rows = _Rows()
         self._reading = MemoryReading(self)
+
+    @property
+    def registrations(self) -> MemoryRegistrations:
+        """The clients that decisions registered."""
+        return MemoryRegistrations(self.rows.registrations, self.approvers)
 
     @property
     def reading(self) -> MemoryReading:
@@ -103,7 +119,29 @@ class MemoryStore:
 
     def remove_client(self, client_id: str) -> None:
         """Remove or disable: both are absent for Reading and lost for Require."""
-        del self.clients[client_id]
+        if self.clients.pop(client_id, None) is None:
+            del self.rows.registrations.clients[client_id]
+
+    def suspend(self, approver: str) -> None:
+        """Suspend an authority, which ends what its clients were allowed, or revoke an initial access token."""
+        self.approvers.suspended.add(approver)
+        if approver in self.approvers.authorities:
+            for row in tuple(self.rows.registrations.clients.values()):
+                if row.approver == approver:
+                    self._end_all(row.client_id)
+
+    def withdraw(self, kind: str, issuer: str, name: str, *, version: int) -> None:
+        """Withdraw a "statement" or a "software"; the authority has this version then."""
+        self.approvers.withdrawn.add((kind, issuer, name))
+        self.approvers.bump(issuer, version)
+        for row in tuple(self.rows.registrations.clients.values()):
+            if row.approver == issuer and self.approvers.has_withdrawn(row):
+                self._end_all(row.client_id)
+
+    def block(self, client_id: str) -> None:
+        """Keep out a client that has a metadata document."""
+        self.approvers.blocked.add(client_id)
+        self._end_all(client_id)
 
     def put_user(self, user: RegisteredUser) -> None:
         """Add a user by subject, or replace it; `disabled=True` users are only found by name."""
@@ -189,7 +227,31 @@ class MemoryStore:
             case Record():
                 self.rows.facts.append(WrittenFact(fact=effect.fact, stamp=stamp))
                 return True
+            case (
+                Register()
+                | ReplaceRegistration()
+                | UseRegistrationToken()
+                | Unregister()
+                | MarkUsed()
+                | SpendInitialToken()
+            ):
+                return self._apply_to_registrations(effect, stamp)
         assert_never(effect)
+
+    def _apply_to_registrations(self, effect: RegistrationEffect, stamp: Stamp) -> bool:
+        if isinstance(effect, Register) and effect.client_id in self.clients:
+            return False
+        return self.registrations.apply(
+            effect,
+            stamp.at,
+            lambda fact: self.rows.facts.append(WrittenFact(fact=fact, stamp=stamp)),
+            self._end_all,
+        )
+
+    def _end_all(self, client_id: str) -> None:
+        """End everything that a client was allowed."""
+        opened = self.rows.authorizations.values()
+        self.rows.revoked |= {family.authorization_id for family in opened if family.client_id == client_id}
 
     def _take_once(self, effect: TakeOnce, now: int) -> bool:
         taken_until = self.rows.once.get((effect.namespace, effect.digest))
@@ -243,7 +305,11 @@ class MemoryStore:
         match effect.required:
             case Required.CLIENT:
                 client = self.clients.get(effect.identifier)
-                return client is not None and effect.version in {None, client.version}
+                if client is None:
+                    return self.registrations.require(effect)
+                return effect.version in {None, client.version}
+            case Required.APPROVER | Required.DOCUMENT:
+                return self.registrations.require(effect)
             case Required.USER:
                 user = self.users.get(effect.identifier)
                 return user is not None and not user.disabled and effect.version in {None, user.version}
@@ -266,7 +332,29 @@ class MemoryReading:
 
     async def client(self, client_id: str) -> RegisteredClient | None:
         self._store.check_available()
-        return self._store.clients.get(client_id)
+        client = self._store.clients.get(client_id)
+        registrations = self._store.registrations
+        return registrations.client(client_id) if client is None else registrations.put_in(client)
+
+    async def registration(self, client_id: str) -> KeptRegistration | None:
+        self._store.check_available()
+        return self._store.registrations.registration(client_id)
+
+    async def authority(self, issuer: str) -> TrustedAuthority | None:
+        self._store.check_available()
+        return self._store.registrations.authority(issuer)
+
+    async def initial_access_token(self, digest: bytes) -> InitialAccessToken | None:
+        self._store.check_available()
+        return self._store.registrations.initial_access_token(digest)
+
+    async def is_withdrawn(self, issuer: str, jti: str, software_id: str) -> bool:
+        self._store.check_available()
+        return self._store.registrations.is_withdrawn(issuer, jti, software_id)
+
+    async def is_blocked(self, client_id: str) -> bool:
+        self._store.check_available()
+        return self._store.registrations.is_blocked(client_id)
 
     async def resource(self, resource: str) -> RegisteredResource | None:
         self._store.check_available()
