@@ -9,6 +9,7 @@ from fapi_as.features import (
     client_credentials,
     consent,
     discovery,
+    dynamic_registration,
     health,
     openid,
     refresh_token,
@@ -24,5 +25,6 @@ ENABLED: Final[tuple[Feature, ...]] = (
     consent.FEATURE,
     discovery.FEATURE,
     openid.FEATURE,
+    dynamic_registration.FEATURE,
     health.FEATURE,
 )

@@ -55,6 +55,7 @@ CLIENT_DOCUMENT_LIMIT: Final = 10 * 1024  # bytes, CIMD-9
 CLIENT_DOCUMENT_FLOOR: Final = timedelta(minutes=5)  # CIMD-7, CIM-12: kept for so long at least
 CLIENT_DOCUMENT_CEILING: Final = timedelta(hours=24)
 CLIENT_DOCUMENT_KEYS_CEILING: Final = timedelta(minutes=5)  # JOSE-33: where the keys stand in the document itself
+SIGNED_REGISTRATION_CEILING: Final = timedelta(minutes=5)  # SSA-7: from iat to exp
 SOFTWARE_STATEMENT_LIMIT: Final = 16 * 1024  # characters
 SOFTWARE_STATEMENT_CEILING: Final = timedelta(days=366)  # SSA-1: from iat to exp
 PENDING_CLIENT_LIFETIME: Final = timedelta(hours=24)  # DCR-16: registered and never used

@@ -1,0 +1,89 @@
+"""POST /register: approval → description → policy → signature → one decision (RFC 7591 §3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Final
+
+from fapi_as.features.dynamic_registration.approval import approved
+from fapi_as.features.dynamic_registration.asked import Asked, read_body, verified_signature
+from fapi_as.features.dynamic_registration.credentials import as_resource
+from fapi_as.features.dynamic_registration.information import PATH, Information, information
+from fapi_as.features.dynamic_registration.rules import Approved, decide_registration
+from fapi_as.kernel.door import settle
+from fapi_as.kernel.messages import EndpointRequest, Json
+from fapi_as.kernel.seam import Context, Endpoint, Face
+from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.client_metadata import parse_client
+from fapi_as.protocol.errors import ProtocolError, StorageUnavailable, TooManyRequests, UseDpopNonce
+from fapi_as.protocol.handles import digest_of
+from fapi_as.protocol.metadata_members import InvalidClientMetadata
+from fapi_as.protocol.registration_request import judged, merged
+from rs_kit.protocol.errors import InvalidToken
+
+_CLIENT_ID: Final = "client-"  # never an https URL (CIMD-11), and never the subject of a person (XPA-17)
+
+
+async def register(context: Context, request: EndpointRequest) -> Json:
+    """Register a client that somebody whom we trust has approved.
+
+    Raises:
+        ProtocolError: the refusal; nothing was kept or spent.
+    """
+    failed = context.failed_authentications
+    failed.require_room(PATH, request)  # before any signature and any fetch
+    try:
+        return await _register(context, request)
+    except (StorageUnavailable, TooManyRequests):
+        raise
+    except ProtocolError as error:
+        if error.error != UseDpopNonce.error:  # whoever is asked for a nonce has not failed
+            failed.count(PATH, request)
+            failed.require_room(PATH, request)  # the first failure above the limit is told so, too
+        raise
+
+
+async def _register(context: Context, request: EndpointRequest) -> Json:
+    asked = read_body(request)
+    by = await approved(context, request, asked.statement)
+    client = described(context, request, asked, by, _CLIENT_ID + context.entropy.identifier())
+    once = await verified_signature(context, request, asked, client)
+    token = context.entropy.handle()
+    decision = decide_registration(client, digest_of(token), by.with_signature(once), context.policy, request.stamp)
+    await settle(context, request, decision)
+    told = Information(
+        token=token,
+        registered_at=request.now,
+        statement=None if by.statement is None else by.statement.compact,
+        proof=by.proof,
+        status=HTTPStatus.CREATED,  # RFC 7591 §3.2.1
+    )
+    return information(context, request, client, told)
+
+
+def described(
+    context: Context, request: EndpointRequest, asked: Asked, by: Approved, client_id: str
+) -> RegisteredClient:
+    """The client that is asked for, as its approval and today's policy let it be registered.
+
+    Raises:
+        ResourceRefused: the policy demands a certificate (DCR-20).
+        InvalidClientMetadata, InvalidRedirectUri: RFC 7591 §3.2.2.
+    """
+    if by.policy.mutual_tls and request.peer_certificate is None:
+        missing = InvalidToken("no certificate", "a client certificate is required, see mtls_endpoint_aliases")
+        raise as_resource(context, request, missing)
+    if by.policy.signed_request and asked.signed is None:
+        raise InvalidClientMetadata("not signed", "the registration request must be signed")
+    client = parse_client(merged(asked.members, by.statement), client_id=client_id, version=0)
+    client = replace(client, approval=by.approval)
+    return judged(client, by.policy, statement=by.statement, certificate=request.peer_certificate)
+
+
+REGISTRATION: Final = Endpoint(
+    path=PATH,
+    face=Face.PROTOCOL,
+    methods={"POST": register},
+    metadata_member="registration_endpoint",
+)
