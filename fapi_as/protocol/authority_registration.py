@@ -94,7 +94,7 @@ def _may_assert(members: Mapping[str, object]) -> frozenset[str]:
     if value is None:
         return ASSERTED
     if not isinstance(value, list) or not all(isinstance(name, str) and name in ASSERTED for name in value):
-        raise wrong("may_assert must be a list of members of client metadata, as redirect_uris or client_name")
+        raise wrong("may_assert may hold names of client metadata only, as redirect_uris or client_name")
     return frozenset(value)
 
 
