@@ -33,7 +33,8 @@ class WatchedHouse(Watched):
         self.declared: Counter[HandleKind] | None = None
 
     def redirects(self) -> set[str]:
-        for client in self.house.store.clients.values():
+        themselves = [row.client for row in self.house.store.rows.registrations.clients.values()]
+        for client in (*self.house.store.clients.values(), *themselves):
             registered = (*client.redirect_uris, *client.post_logout_redirect_uris)
             self._known.update(uri.partition("?")[0] for uri in registered)
         return self._known

@@ -24,7 +24,10 @@ from tests.support.fixed_texts import is_fixed, sentences
 
 CONTROL_SECONDS: Final = 1.0
 REFUSALS_TOLD: Final = 100  # product.md: before authentication, one fact each up to a budget per source and minute
-_SECRET_FIELDS: Final = ("client_assertion", "code", "code_verifier", "refresh_token", "access_token")
+_SECRET_FIELDS: Final = (
+    *("client_assertion", "code", "code_verifier", "refresh_token", "access_token"),
+    "registration_access_token",
+)
 _SHORTEST_SECRET: Final = 20  # what is shorter was never drawn by a party of ours
 _SEARCHED_SECRETS: Final = 500  # in order of the alphabet, which is chance
 _KEPT_RECORDS: Final = 10_000

@@ -134,6 +134,8 @@ def test_the_enabled_features_agree() -> None:
                 "/par",
                 "/token",
                 "/userinfo",
+                "/register",
+                "/register/{client_id}",
                 "/jwks",
                 "/healthz",
                 "/readyz",
