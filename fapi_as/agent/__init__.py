@@ -17,6 +17,8 @@ from fapi_as.agent.errors import (
     Misconfigured,
     NonceLoop,
     RedirectRefused,
+    RegistrationNeeded,
+    RegistrationRejected,
     ResponseRejected,
     ServerRefused,
     TokenRejected,
@@ -25,10 +27,13 @@ from fapi_as.agent.errors import (
 )
 from fapi_as.agent.httpx_auth import for_httpx
 from fapi_as.agent.mcp_provider import McpProviderAuth
-from fapi_as.agent.ports import TokenStore
+from fapi_as.agent.ports import RegistrationStore, TokenStore
+from fapi_as.agent.registered import Registration
+from fapi_as.agent.registrant import Registrant
+from fapi_as.agent.registrar import Registrar
 from fapi_as.agent.settings import AgentSettings, AuthMethod, GrantType, Identity
 from fapi_as.agent.tls import trust
-from fapi_as.agent.token_store import MemoryTokenStore
+from fapi_as.agent.token_store import MemoryRegistrationStore, MemoryTokenStore
 from fapi_as.agent.tokens import TokenSet
 
 __all__ = [
@@ -47,11 +52,18 @@ __all__ = [
     "InsecureAddress",
     "IssuerNotAllowed",
     "McpProviderAuth",
+    "MemoryRegistrationStore",
     "MemoryTokenStore",
     "MetadataRejected",
     "Misconfigured",
     "NonceLoop",
     "RedirectRefused",
+    "Registrant",
+    "Registrar",
+    "Registration",
+    "RegistrationNeeded",
+    "RegistrationRejected",
+    "RegistrationStore",
     "ResponseRejected",
     "ServerRefused",
     "TokenRejected",

@@ -57,6 +57,11 @@ def acceptable_redirect(url: str) -> None:
         raise InsecureAddress("the redirect_uri is neither https nor http on this machine")
 
 
+def is_on_this_machine(redirect_uri: str) -> bool:
+    """Whether a redirect URI is that of a native application (RFC 8252 §7.3)."""
+    return _split(redirect_uri, "redirect_uri").hostname in _LOOPBACK
+
+
 def origin(url: str) -> str:
     """Scheme, host and port of an address, the port always written: what a nonce belongs to (RFC 9449 §8.2)."""
     parts = urlsplit(url)

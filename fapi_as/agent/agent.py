@@ -22,8 +22,9 @@ from fapi_as.agent.exchange import Nonces
 from fapi_as.agent.issuer_keys import IssuerKeys
 from fapi_as.agent.ports import Certificate, Clock, Entropy
 from fapi_as.agent.prompts import Prompts
-from fapi_as.agent.settings import AgentSettings, GrantType, Identity
-from fapi_as.agent.steps import Answer, Call, CallSteps, Exchange, Need, Reason, Renew
+from fapi_as.agent.registered import Registration
+from fapi_as.agent.settings import AgentSettings, GrantType, Identity, Registrant
+from fapi_as.agent.steps import Answer, Call, CallSteps, Exchange, Introduce, Need, Reason, Renew
 from fapi_as.agent.tokens import Granted, TokenSet
 from fapi_as.agent.userinfo import told
 from rs_kit.protocol.dpop import make_proof
@@ -53,6 +54,8 @@ class Agent:
         self._tokens: TokenSet | None = None
         self._not_granted: frozenset[str] = frozenset()
         self._prompts = Prompts()
+        self._introduced: dict[str, Identity] = {}
+        self._doubted: set[str] = set()
 
     @property
     def settings(self) -> AgentSettings:
@@ -68,11 +71,22 @@ class Agent:
         """Take tokens from an earlier life, if this agent could have got them (MCP CL7: never at another issuer)."""
         if tokens is None or tokens.resource != self._settings.resource:
             return
-        for identity in self._settings.identities:
+        for identity in (*self._settings.identities, *self._introduced.values()):
             if _could_have_got(identity, tokens):
                 self._tokens = tokens
                 if tokens.proof_key is not None:
                     self._proof_keys.setdefault(tokens.issuer, tokens.proof_key)
+
+    def remember(self, registrant: Registrant, registration: Registration) -> None:
+        """Be at the issuer of this registrant what was registered there, and nowhere else (CIMD-15).
+
+        Raises:
+            TypeError: the registration is another issuer's.
+        """
+        if registration.issuer != registrant.issuer:
+            raise TypeError("a registration is good for the issuer that gave it")
+        self._introduced[registrant.issuer] = registrant.known_as(registration.client_id)
+        self._doubted.discard(registrant.issuer)
 
     def is_stale(self, tokens: TokenSet) -> bool:
         """Whether a call with these would be refused: they end, or are bound to a certificate that was renewed."""
@@ -118,19 +132,20 @@ class Agent:
                 self._tokens = None  # the call goes without, and the resource's challenge says where to get others
             return
         metadata = yield from self._resource_metadata(need)
-        identity = self._identity(metadata)
+        identity = yield from self._identity(metadata)
         if metadata.dpop_required and not identity.proves_key:  # RFC 9728 §2: no token of ours would do
             raise MetadataRejected("the resource takes only tokens that are bound to a key, and ours are not")
         if need.reason is Reason.UNAUTHORIZED and need.used is not None:
-            same = need.used.issuer == identity.issuer
+            same = (need.used.issuer, need.used.client_id) == (identity.issuer, identity.client_id)
             if same and need.used.refresh_token is not None and (yield from self._refreshed(need.used)):
                 return
             self._tokens = None
         scope = self._scope(need, metadata)
         try:
             yield from self._obtain(identity, scope, need)
-        except (AuthorizationDenied, ServerRefused):
+        except (AuthorizationDenied, ServerRefused) as refused:
             self._note_missing(need, scope)
+            self._note_doubt(identity.issuer, refused.error)
             raise
         self._note_missing(need, scope)
 
@@ -149,7 +164,7 @@ class Agent:
 
     def _resource_metadata(self, need: Need) -> Exchange[ResourceMetadata]:
         """What the resource says about itself; an issuer is a resource that speaks for itself (userinfo)."""
-        if any(identity.issuer == self._settings.resource for identity in self._settings.identities):
+        if any(identity.issuer == self._settings.resource for identity in self._settings.everybody):
             return ResourceMetadata(authorization_servers=(self._settings.resource,), scopes_supported=())
         return (yield from protected_resource(self._settings.resource, need.challenge))
 
@@ -157,6 +172,11 @@ class Agent:
         """MCP CL15: what was asked for and not given, or denied, is not asked for again and again."""
         if need.reason is Reason.SCOPE and self._tokens is not None:
             self._not_granted |= frozenset(scope) - frozenset(self._tokens.scope)
+
+    def _note_doubt(self, issuer: str, error: str) -> None:
+        """Look again next time whether another process has registered this agent anew."""
+        if error == "invalid_client":
+            self._doubted.add(issuer)
 
     def _is_resource(self, url: str) -> bool:
         try:
@@ -209,7 +229,7 @@ class Agent:
 
     def _certificate(self, tokens: TokenSet | None) -> Certificate | None:
         """What the connection of a call has to show; before there are tokens, what all that could come need."""
-        identities = self._settings.identities if tokens is None else (self._identity_of(tokens),)
+        identities = self._settings.everybody if tokens is None else (self._identity_of(tokens),)
         bound = all(identity.tls_client_certificate_bound_access_tokens for identity in identities)
         return identities[0].certificate if bound else None
 
@@ -236,13 +256,29 @@ class Agent:
                 return Need(reason=Reason.SIGN_IN, used=used, challenge=challenge)
         return None
 
-    def _identity(self, metadata: ResourceMetadata) -> Identity:
-        """The registration for the first issuer the resource names that we know (RFC 9728 §7.6, PRM-12)."""
+    def _identity(self, metadata: ResourceMetadata) -> Exchange[Identity]:
+        """The registration for the first issuer the resource names that we know (RFC 9728 §7.6, PRM-12).
+
+        What was registered beforehand goes before what the agent does by itself (MCP, CIMD-15).
+        """
         for issuer in metadata.authorization_servers:
             for identity in self._settings.identities:
                 if identity.issuer == issuer:
                     return identity
+        for issuer in metadata.authorization_servers:
+            for registrant in self._settings.registrants:
+                if registrant.issuer == issuer:
+                    return (yield from self._introduction(registrant))
         raise IssuerNotAllowed("the resource names no authorization server that this agent is registered with")
+
+    def _introduction(self, registrant: Registrant) -> Exchange[Identity]:
+        issuer = registrant.issuer
+        if issuer not in self._introduced or issuer in self._doubted:
+            registration = yield Introduce(registrant=registrant)
+            if not isinstance(registration, Registration):
+                raise TypeError("the reply to Introduce is a Registration")
+            self.remember(registrant, registration)
+        return self._introduced[issuer]
 
     def _scope(self, need: Need, metadata: ResourceMetadata) -> tuple[str, ...]:
         demanded = need.challenge.scope if need.challenge is not None else ()
@@ -255,6 +291,11 @@ class Agent:
         return self._settings.scope or demanded or askable(metadata.scopes_supported)
 
     def _renewed_quietly(self, used: TokenSet) -> Exchange[bool]:
+        for registrant in self._settings.registrants:
+            if registrant.issuer == used.issuer and used.issuer in self._doubted:
+                identity = yield from self._introduction(registrant)
+                if identity.client_id != used.client_id:
+                    return False  # they went with the registration that they were issued to
         if used.refresh_token is not None:
             return (yield from self._refreshed(used))
         if self._settings.grant_type is not GrantType.CLIENT_CREDENTIALS:
@@ -268,6 +309,7 @@ class Agent:
         try:
             granted = yield from by_refresh_token(channel, used, refresh_token)
         except ServerRefused as refused:
+            self._note_doubt(used.issuer, refused.error)
             if refused.error != "invalid_grant":
                 raise
             return False  # the refresh token is dead; what it stood for has to be allowed anew
@@ -313,7 +355,8 @@ class Agent:
         )
 
     def _identity_of(self, tokens: TokenSet) -> Identity:
-        return next(i for i in self._settings.identities if i.issuer == tokens.issuer)
+        known = (*self._settings.identities, *self._introduced.values())
+        return next(identity for identity in known if identity.issuer == tokens.issuer)
 
     def _take(self, channel: BackChannel, granted: Granted, *, earlier: TokenSet | None) -> None:
         kept = earlier.refresh_token if earlier is not None else None

@@ -14,12 +14,14 @@ from fapi_as.agent.agent import Agent
 from fapi_as.agent.authorization import is_of_this_request
 from fapi_as.agent.clock_and_entropy import SystemClock, SystemEntropy
 from fapi_as.agent.errors import BrowserNeeded, Misconfigured, RedirectRefused
-from fapi_as.agent.ports import TokenStore
+from fapi_as.agent.ports import RegistrationStore, TokenStore
+from fapi_as.agent.registered import Registration
+from fapi_as.agent.registrar import Registrar
 from fapi_as.agent.sending import ANSWER_TIMEOUT, answer_of, drained, dressed, sent
 from fapi_as.agent.settings import AgentSettings
 from fapi_as.agent.shared_tokens import still_needed
-from fapi_as.agent.steps import Answer, Callback, Exchange, Need, Reason, Renew, Result, Send, Visit
-from fapi_as.agent.token_store import MemoryTokenStore
+from fapi_as.agent.steps import Answer, Callback, Exchange, Introduce, Need, Reason, Renew, Result, Send, Visit
+from fapi_as.agent.token_store import MemoryRegistrationStore, MemoryTokenStore
 from fapi_as.agent.tokens import TokenSet
 
 if sys.version_info >= (3, 12):
@@ -42,6 +44,7 @@ class AgentAuth(httpx2.Auth):
         authorize: opens an address in a person's browser and gives the address the browser came back to.
         another: waits for one more such address, where a page or a program that nobody asked may bring the first.
         store: where tokens outlive this object.
+        registrations: where what this agent registers by itself outlives it.
         timeout: for one answer to the agent's own requests, from first to last byte; a person may take longer.
     """
 
@@ -53,6 +56,7 @@ class AgentAuth(httpx2.Auth):
         authorize: Authorize | None = None,
         another: Another | None = None,
         store: TokenStore | None = None,
+        registrations: RegistrationStore | None = None,
         timeout: timedelta = ANSWER_TIMEOUT,
     ) -> None:
         self._agent = Agent(settings, clock=SystemClock(), entropy=SystemEntropy())
@@ -61,6 +65,11 @@ class AgentAuth(httpx2.Auth):
         self._another = another
         self._timeout = timeout
         self._store = store if store is not None else MemoryTokenStore()
+        self._registrar = Registrar(
+            back_channel=back_channel,
+            store=registrations if registrations is not None else MemoryRegistrationStore(),
+            timeout=timeout,
+        )
         self._alone = anyio.Lock()
         self._restored = False
         self._renewals = 0
@@ -153,8 +162,15 @@ class AgentAuth(httpx2.Auth):
             return
         async with self._alone:
             if not self._restored:
+                await self._remember()
                 self._agent.restore(await self._store.load(self._agent.settings.resource))
                 self._restored = True
+
+    async def _remember(self) -> None:
+        """Be known where this agent was before; of a registration that another process made since, a server tells."""
+        for registrant in self._agent.settings.registrants:
+            if (known := await self._registrar.known(registrant)) is not None:
+                self._agent.remember(registrant, known)
 
     async def _renew(self, need: Need) -> None:
         renewals = self._renewals
@@ -195,8 +211,11 @@ class AgentAuth(httpx2.Auth):
         try:
             step = next(exchange)
             while True:
+                reply: Answer | Callback | Registration
                 if isinstance(step, Send):
-                    reply: Answer | Callback = await sent(self._back_channel, step.request, self._timeout)
+                    reply = await sent(self._back_channel, step.request, self._timeout)
+                elif isinstance(step, Introduce):
+                    reply = await self._registrar.introduced(step.registrant)
                 else:
                     reply = await self._visited(step)
                 step = exchange.send(reply)

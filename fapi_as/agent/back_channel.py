@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode
 
@@ -19,10 +19,26 @@ from fapi_as.agent.tokens import TokenSet
 from rs_kit.protocol import jws
 from rs_kit.protocol.dpop import make_proof
 from rs_kit.protocol.jws import SigningKey
+from rs_kit.protocol.secret import Secret
 
 _ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_SECONDS: Final = 60  # PKJ-13
 _DEMANDS_NONCE: Final = (400, 401)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What goes to a registration endpoint: a document, or none, and the token that opens it.
+
+    Under the scheme `DPoP` it carries a proof; under `Bearer` the token alone (RFC 7592 §2).
+    """
+
+    method: str
+    url: str
+    scheme: str = "DPoP"
+    token: Secret | None = field(default=None, repr=False)
+    media_type: str = "application/json"
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +73,14 @@ class BackChannel:
         """
         return (yield from self._with_nonce(url, what, lambda: self._get_once(url, tokens, what)))
 
+    def carry(self, message: Message, what: str) -> Exchange[Answer]:
+        """Send a message of the registration endpoints; repeat it once, newly proved, when a nonce is asked for.
+
+        Raises:
+            NonceLoop, RedirectRefused, AnswerRejected, InsecureAddress: as `post`.
+        """
+        return (yield from self._with_nonce(message.url, what, lambda: self._carry_once(message, what)))
+
     def _with_nonce(self, url: str, what: str, once: Callable[[], Exchange[Answer]]) -> Exchange[Answer]:
         answer = yield from once()
         if not self._demands_nonce(url, answer, what):
@@ -87,6 +111,17 @@ class BackChannel:
             headers.append(("dpop", self._proof(self.proof_key, "POST", url)))
         request = self.request("POST", url, headers, urlencode(form).encode("ascii"))
         return (yield from send(request, what))
+
+    def _carry_once(self, message: Message, what: str) -> Exchange[Answer]:
+        headers = [("accept", "application/json"), ("accept-encoding", "identity")]
+        if message.body:
+            headers.append(("content-type", message.media_type))
+        token = message.token.reveal() if message.token is not None else None
+        if token is not None:
+            headers.append(("authorization", f"{message.scheme} {token}"))
+        if self.proof_key is not None and message.scheme == "DPoP":
+            headers.append(("dpop", self._proof(self.proof_key, message.method, message.url, token)))
+        return (yield from send(self.request(message.method, message.url, headers, message.body), what))
 
     def request(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes = b"") -> Request:
         """A request that shows the certificate, where this identity has one."""

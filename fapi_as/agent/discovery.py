@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from fapi_as.agent.address import origin, secure, secure_issuer, with_well_known
 from fapi_as.agent.challenge import Challenge
-from fapi_as.agent.errors import AnswerRejected, MetadataRejected
+from fapi_as.agent.errors import AnswerRejected, InsecureAddress, MetadataRejected
 from fapi_as.agent.exchange import json_object, send
 from fapi_as.agent.settings import GrantType, Identity
 from fapi_as.agent.steps import Exchange, Request
@@ -40,6 +40,8 @@ class ServerMetadata:
     pushed_authorization_request_endpoint: str | None
     userinfo_endpoint: str | None
     jwks_uri: str | None
+    registration_endpoint: str | None = None
+    client_id_metadata_document_supported: bool = False
 
 
 def protected_resource(resource: str, challenge: Challenge | None) -> Exchange[ResourceMetadata]:
@@ -94,6 +96,8 @@ def authorization_server(identity: Identity, grant_type: GrantType) -> Exchange[
         ),
         userinfo_endpoint=_optional(endpoints, "userinfo_endpoint", identity),
         jwks_uri=_optional(document, "jwks_uri", identity),
+        registration_endpoint=_at_home(endpoints, "registration_endpoint", identity),
+        client_id_metadata_document_supported=document.get("client_id_metadata_document_supported") is True,
     )
 
 
@@ -175,6 +179,14 @@ def _endpoint(document: Mapping[str, object], member: str) -> str:
 
 def _optional(document: Mapping[str, object], member: str, identity: Identity) -> str | None:
     return _home_endpoint(document, member, identity) if member in document else None
+
+
+def _at_home(document: Mapping[str, object], member: str, identity: Identity) -> str | None:
+    """An endpoint that not every agent uses: one that is elsewhere is no reason against a server."""
+    try:
+        return _optional(document, member, identity)
+    except (InsecureAddress, MetadataRejected):
+        return None
 
 
 def _home_endpoint(document: Mapping[str, object], member: str, identity: Identity) -> str:

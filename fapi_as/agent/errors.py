@@ -35,6 +35,14 @@ class IssuerNotAllowed(AgentError):
     """The protected resource names no authorization server at which this agent is registered."""
 
 
+class RegistrationNeeded(AgentError):
+    """The agent cannot make itself known at this issuer; a person has to have it registered there."""
+
+
+class RegistrationRejected(AgentError):
+    """A registration that is not what was asked for, or that cannot be managed safely; it is not used."""
+
+
 class BrowserNeeded(AgentError):
     """A person has to allow this, and the agent was given no way to send one to a browser."""
 

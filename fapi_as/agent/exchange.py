@@ -20,7 +20,9 @@ _ORIGIN_LIMIT: Final = 64
 _TEXT_LIMIT: Final = 200
 _NOT_TEXT: Final = re.compile(r"[^ !#-\[\]-~]")  # what RFC 6749 §5.2 does not let an error or its description have
 _CLOCK_SECONDS: Final = 30  # of difference are nobody's reason to refuse
-_SECRETS: Final = frozenset({"code", "code_verifier", "refresh_token", "state"})
+_SECRETS: Final = frozenset({"code", "code_verifier", "refresh_token", "state"}) | frozenset(
+    {"initial_access_token", "registration_access_token", "software_statement"}
+)
 Found = TypeVar("Found", bound=AgentError)
 
 

@@ -1,45 +1,33 @@
-"""Tokens in files that only their owner can read, shared by every process of that owner on this machine (MCP CL20).
+"""Tokens and registrations in files that only their owner can read (MCP CL20).
 
-One file holds one set and, beside the tokens, the private key they are bound to. It is replaced in one step, so that a
-writer that dies leaves the old one. A lock that ends with its process keeps renewals apart. For POSIX systems only: the
-package does not import this module by itself.
+One file holds one set of tokens, or one registration, and beside it the private key it is bound to. For POSIX systems
+only: the package does not import this module by itself.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
-import os
-import stat
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-import anyio
 import anyio.to_thread
 
-from fapi_as.agent.errors import AgentError
+from fapi_as.agent.private_files import PATIENCE, SIZE_LIMIT, PrivateFiles, StoreUnusable
 from fapi_as.agent.proof_key import ProofKey
+from fapi_as.agent.registered import Registration
 from fapi_as.agent.tokens import TokenSet
 from rs_kit.protocol import strict_json
+from rs_kit.protocol.jws import SigningKey
 from rs_kit.protocol.secret import Secret
 from rs_kit.protocol.strict_json import InvalidJson
 
-PATIENCE: Final = timedelta(minutes=6)  # another process renews, and its person may take five minutes to sign in
+__all__ = ["PATIENCE", "FileRegistrationStore", "FileTokenStore", "StoreUnusable"]
+
 _VERSION: Final = 1
-_SIZE_LIMIT: Final = 262_144  # bytes: an answer of a server, which is where tokens come from, has at most a quarter
-_FIRST_PAUSE: Final = 0.002  # seconds between two looks at a lock that somebody holds
-_LONGEST_PAUSE: Final = 0.05
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-_OPEN: Final = os.O_CLOEXEC | os.O_NOFOLLOW
-
-
-class StoreUnusable(AgentError):
-    """The token store cannot be trusted, read or written; the sentence names the file and what to do."""
 
 
 class FileTokenStore:
@@ -52,9 +40,8 @@ class FileTokenStore:
     """
 
     def __init__(self, directory: Path, *, agent: str, patience: timedelta = PATIENCE) -> None:
-        self._directory = directory
+        self._files = PrivateFiles(directory, patience=patience)
         self._agent = agent
-        self._patience = patience
 
     async def load(self, resource: str) -> TokenSet | None:
         """The set that was saved last for this resource, by whichever process.
@@ -70,131 +57,135 @@ class FileTokenStore:
         Raises:
             StoreUnusable: it cannot be written, or its key cannot leave the place where it lives.
         """
-        await anyio.to_thread.run_sync(self._save, resource, tokens)
+        text = _text(tokens) if tokens is not None else None
+        await anyio.to_thread.run_sync(self._files.replace, f"{self._name(resource)}.json", text)
 
-    @asynccontextmanager
-    async def alone(self, resource: str) -> AsyncIterator[None]:
+    def alone(self, resource: str) -> AbstractAsyncContextManager[None]:
         """Keep every other process from renewing these tokens; a process that dies holds nothing any more.
 
         Raises:
             StoreUnusable: another process was at it for longer than anybody should be.
         """
-        lock = self._open_lock(resource)
-        try:
-            await self._take(lock)
-            yield
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)  # a process that was forked in the meantime holds it as well
-            os.close(lock)
-
-    def _open_lock(self, resource: str) -> int:
-        name = f"{self._name(resource)}.lock"
-        with self._opened() as directory, self._told(name):
-            lock = os.open(name, os.O_RDWR | os.O_CREAT | _OPEN | os.O_NONBLOCK, 0o600, dir_fd=directory)
-        try:
-            self._check_file(os.fstat(lock), name)
-        except StoreUnusable:
-            os.close(lock)
-            raise
-        return lock
-
-    async def _take(self, lock: int) -> None:
-        pause, end = _FIRST_PAUSE, anyio.current_time() + self._patience.total_seconds()
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if anyio.current_time() >= end:
-                    raise StoreUnusable(
-                        f"another process is renewing the tokens in {self._directory}, or signing in, and does not end"
-                    ) from None
-            else:
-                return
-            await anyio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        return self._files.alone(f"{self._name(resource)}.lock")
 
     def _load(self, resource: str) -> TokenSet | None:
         name = f"{self._name(resource)}.json"
-        with self._opened() as directory, self._told(name):
-            try:
-                file = os.open(name, os.O_RDONLY | _OPEN | os.O_NONBLOCK, dir_fd=directory)
-            except FileNotFoundError:
-                return None
-            with os.fdopen(file, "rb") as content:
-                self._check_file(os.fstat(file), name)
-                text = content.read(_SIZE_LIMIT + 1)
+        text = self._files.read(name)
+        if text is None:
+            return None
         tokens = _parsed(text)
         if tokens is None or tokens.resource != resource:
-            raise StoreUnusable(f"{self._directory / name} is not what this program wrote; remove it and sign in again")
+            raise _not_ours(self._files.directory / name, "remove it and sign in again")
         return tokens
 
-    def _save(self, resource: str, tokens: TokenSet | None) -> None:
-        name = f"{self._name(resource)}.json"
-        with self._opened() as directory, self._told(name):
-            if tokens is None:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=directory)
-            else:
-                fresh = f"{name}.new"
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(fresh, dir_fd=directory)  # of a writer that died
-                _write(fresh, _text(tokens), directory)
-                os.replace(fresh, name, src_dir_fd=directory, dst_dir_fd=directory)
-            os.fsync(directory)
-
-    @contextmanager
-    def _opened(self) -> Iterator[int]:
-        """The directory itself: everything is found through it, so that nobody can put another in its place."""
-        with self._told(None):
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | _OPEN)
-        try:
-            _check_private(os.fstat(directory), self._directory, "700")
-            yield directory
-        finally:
-            os.close(directory)
-
-    @contextmanager
-    def _told(self, name: str | None) -> Iterator[None]:
-        path = self._directory if name is None else self._directory / name
-        try:
-            yield
-        except OSError as error:
-            # ELOOP, in whichever words: O_NOFOLLOW met a symbolic link
-            raise StoreUnusable(f"the token store {path} cannot be used: {error.strerror}") from None
-
-    def _check_file(self, found: os.stat_result, name: str) -> None:
-        path = self._directory / name
-        if not stat.S_ISREG(found.st_mode):
-            raise StoreUnusable(f"{path} is no file, and no token store of this program")
-        _check_private(found, path, "600")
-
     def _name(self, resource: str) -> str:
-        return hashlib.sha256(json.dumps([self._agent, resource]).encode()).hexdigest()[:32]
+        return _digest([self._agent, resource])
 
 
-def _check_private(found: os.stat_result, path: Path, mode: str) -> None:
-    if found.st_uid != os.geteuid():
-        raise StoreUnusable(f"{path} belongs to somebody else, and no token is taken from there or kept there")
-    if found.st_mode & _OTHERS:
-        raise StoreUnusable(
-            f"others than its owner can reach {path}: if they may have, revoke what is in it; chmod {mode}"
+class FileRegistrationStore:
+    """In the same directory, one file (0600) for each issuer at which one agent registered itself.
+
+    Args:
+        directory: where the files are; made when it is missing.
+        agent: whose registrations these are. Agents may share a directory.
+        patience: how long to wait for another process that registers at the same issuer.
+    """
+
+    def __init__(self, directory: Path, *, agent: str, patience: timedelta = PATIENCE) -> None:
+        self._files = PrivateFiles(directory, patience=patience)
+        self._agent = agent
+
+    async def load(self, issuer: str) -> Registration | None:
+        """What was saved last for this issuer; that of another one never.
+
+        Raises:
+            StoreUnusable: others can read or change it, or this program did not write it.
+        """
+        return await anyio.to_thread.run_sync(self._load, issuer)
+
+    async def save(self, issuer: str, registration: Registration | None) -> None:
+        """Replace it, within `alone`; None forgets it.
+
+        Raises:
+            StoreUnusable: it cannot be written, or its key cannot leave the place where it lives.
+        """
+        text = _registration_text(registration) if registration is not None else None
+        await anyio.to_thread.run_sync(self._files.replace, f"{self._name(issuer)}.json", text)
+
+    def alone(self, issuer: str) -> AbstractAsyncContextManager[None]:
+        """Keep every other process from registering there; a process that dies holds nothing any more.
+
+        Raises:
+            StoreUnusable: another process was at it for longer than anybody should be.
+        """
+        return self._files.alone(f"{self._name(issuer)}.lock")
+
+    def _load(self, issuer: str) -> Registration | None:
+        name = f"{self._name(issuer)}.json"
+        text = self._files.read(name)
+        if text is None:
+            return None
+        registration = _parsed_registration(text)
+        if registration is None or registration.issuer != issuer:
+            raise _not_ours(self._files.directory / name, "remove it and register again")
+        return registration
+
+    def _name(self, issuer: str) -> str:
+        return _digest(["registration", self._agent, issuer])
+
+
+def _digest(names: list[str]) -> str:
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:32]
+
+
+def _not_ours(path: Path, remedy: str) -> StoreUnusable:
+    return StoreUnusable(f"{path} is not what this program wrote; {remedy}")
+
+
+def _registration_text(registration: Registration) -> bytes:
+    token = registration.registration_access_token
+    document = {
+        "version": _VERSION,
+        "issuer": registration.issuer,
+        "client_id": registration.client_id,
+        "registration_client_uri": registration.registration_client_uri,
+        "registration_access_token": token.reveal() if token is not None else None,
+        "proof_key": _pem(registration.proof_key),
+        "jkt": registration.jkt,
+    }
+    return json.dumps(document, indent=1).encode("ascii")
+
+
+def _parsed_registration(text: bytes) -> Registration | None:
+    """The registration in a file, None when it is no such file."""
+    try:
+        document = strict_json.parse_object(text) if len(text) <= SIZE_LIMIT else {}
+        if document.get("version") != _VERSION:
+            return None
+        token, proof_key = _perhaps(document, "registration_access_token"), _perhaps(document, "proof_key")
+        return Registration(
+            issuer=_string(document, "issuer"),
+            client_id=_string(document, "client_id"),
+            registration_client_uri=_perhaps(document, "registration_client_uri"),
+            registration_access_token=None if token is None else Secret(token),
+            proof_key=None if proof_key is None else ProofKey.from_pem(proof_key),
+            jkt=_perhaps(document, "jkt"),
         )
+    except (InvalidJson, KeyError, ValueError):
+        return None
 
 
-def _write(name: str, text: bytes, directory: int) -> None:
-    file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN, 0o600, dir_fd=directory)
-    with os.fdopen(file, "wb") as content:
-        content.write(text)
-        content.flush()
-        os.fsync(file)
-
-
-def _text(tokens: TokenSet) -> bytes:
-    if tokens.proof_key is not None and not isinstance(tokens.proof_key, ProofKey):
+def _pem(proof_key: SigningKey | None) -> str | None:
+    if proof_key is None:
+        return None
+    if not isinstance(proof_key, ProofKey):
         raise StoreUnusable(
             "the proof key of this agent cannot leave where it lives, so its tokens are not written down"
         )
+    return proof_key.pem()
+
+
+def _text(tokens: TokenSet) -> bytes:
     refresh_token = tokens.refresh_token
     document = {
         "version": _VERSION,
@@ -205,7 +196,7 @@ def _text(tokens: TokenSet) -> bytes:
         "refresh_token": refresh_token.reveal() if refresh_token is not None else None,
         "scope": list(tokens.scope),
         "expires_at": tokens.expires_at,
-        "proof_key": tokens.proof_key.pem() if tokens.proof_key is not None else None,
+        "proof_key": _pem(tokens.proof_key),
         "certificate": tokens.certificate,
         "subject": tokens.subject,
     }
@@ -215,7 +206,7 @@ def _text(tokens: TokenSet) -> bytes:
 def _parsed(text: bytes) -> TokenSet | None:
     """The set in a file, None when it is no such file."""
     try:
-        document = strict_json.parse_object(text) if len(text) <= _SIZE_LIMIT else {}
+        document = strict_json.parse_object(text) if len(text) <= SIZE_LIMIT else {}
         if document.get("version") != _VERSION:
             return None
         refresh_token, proof_key = document["refresh_token"], document["proof_key"]

@@ -66,11 +66,11 @@ class McpProviderAuth(AgentAuth):
         callback_handler: CallbackHandler,
         store: TokenStore | None = None,
     ) -> None:
-        redirect_uris = {identity.redirect_uri for identity in settings.identities}
+        redirect_uris = {identity.redirect_uri for identity in settings.everybody}
         redirect_uri = redirect_uris.pop()
         if redirect_uris or redirect_uri is None:
             raise Misconfigured("the handlers of an MCP client need one redirect_uri for all identities")
-        if any(identity.authorization_signed_response_alg is not None for identity in settings.identities):
+        if any(identity.authorization_signed_response_alg is not None for identity in settings.everybody):
             raise Misconfigured("the handlers of an MCP client bring no signed response: use AgentAuth with authorize")
         authorize = _by_handlers(redirect_uri, redirect_handler, callback_handler)
         super().__init__(settings, back_channel=back_channel, authorize=authorize, store=store)

@@ -6,6 +6,7 @@ import ssl
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from fapi_as.agent.registered import Registration
 from fapi_as.agent.tokens import TokenSet
 from rs_kit.protocol.jws import SigningKey
 
@@ -74,4 +75,23 @@ class TokenStore(Protocol):
 
         Whoever enters loads the set again first: another may have renewed it. What a process held ends with it.
         """
+        ...
+
+
+class RegistrationStore(Protocol):
+    """Where registrations outlive a process, one per issuer and agent: what one issuer gave is for no other (MCP CL7).
+
+    A store must replace a registration in one step, as a `TokenStore` does.
+    """
+
+    async def load(self, issuer: str) -> Registration | None:
+        """What was saved last for this issuer."""
+        ...
+
+    async def save(self, issuer: str, registration: Registration | None) -> None:
+        """Replace it; None forgets it."""
+        ...
+
+    def alone(self, issuer: str) -> AbstractAsyncContextManager[None]:
+        """Keep all others that share this store from registering at this issuer until the end of the block."""
         ...

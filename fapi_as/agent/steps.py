@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 
 from fapi_as.agent.challenge import Challenge
 from fapi_as.agent.ports import Certificate
+from fapi_as.agent.registered import Registration
+from fapi_as.agent.registrant import Registrant
 from fapi_as.agent.tokens import TokenSet
 
 ANSWER_LIMIT: Final = 65_536  # bytes of one answer, P7; a driver need not read further than one more
@@ -77,6 +79,13 @@ class Callback:
     url: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introduce:
+    """Make the agent known at the issuer of this registrant, unless it is, and reply with the Registration."""
+
+    registrant: Registrant
+
+
 class Reason(Enum):
     """Why a call needs other tokens."""
 
@@ -114,5 +123,5 @@ class Renew:
     need: Need
 
 
-Exchange = Generator[Send | Visit, Answer | Callback, Result]
+Exchange = Generator[Send | Visit | Introduce, Answer | Callback | Registration, Result]
 CallSteps = Generator[Call | Renew, Answer | None, None]

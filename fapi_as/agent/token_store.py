@@ -1,4 +1,4 @@
-"""The token store that forgets everything when the process ends."""
+"""The stores that forget everything when the process ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 import anyio
 
+from fapi_as.agent.registered import Registration
 from fapi_as.agent.tokens import TokenSet
 
 
@@ -31,3 +32,26 @@ class MemoryTokenStore:
     def alone(self, resource: str) -> AbstractAsyncContextManager[None]:
         """Keep other agents of this process from renewing the set of this resource until the end of the block."""
         return self._locks[resource]
+
+
+class MemoryRegistrationStore:
+    """Registrations in a dict; an agent that starts anew registers anew, where its approver allows that."""
+
+    def __init__(self) -> None:
+        self._registrations: dict[str, Registration] = {}
+        self._locks: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
+
+    async def load(self, issuer: str) -> Registration | None:
+        """What was saved last for this issuer."""
+        return self._registrations.get(issuer)
+
+    async def save(self, issuer: str, registration: Registration | None) -> None:
+        """Replace it; None forgets it."""
+        if registration is None:
+            self._registrations.pop(issuer, None)
+        else:
+            self._registrations[issuer] = registration
+
+    def alone(self, issuer: str) -> AbstractAsyncContextManager[None]:
+        """Keep other agents of this process from registering there until the end of the block."""
+        return self._locks[issuer]

@@ -11,7 +11,7 @@ from fapi_as.agent.errors import TokenRejected
 from rs_kit.protocol.jws import SigningKey
 from rs_kit.protocol.secret import Secret
 
-_TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")  # RFC 9110 §11.2: what may stand behind a scheme
+TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")  # RFC 9110 §11.2: what may stand behind a scheme
 _REFRESH: Final = re.compile(r"[ -~]+\Z")  # RFC 6749 appendix A.17
 _LONGEST: Final = 366 * 86_400  # seconds; a server that promises more is not believed, and the first 401 tells
 _STALE_SECONDS: Final = 10  # renewed this long before the end, so that no call starts with a dying token
@@ -84,7 +84,7 @@ def granted(document: Mapping[str, object], *, asked: tuple[str, ...], wanted: s
         bound = "our certificate alone" if wanted == "Bearer" else "our key"
         raise TokenRejected(f"the authorization server sent a token that is not bound to {bound}; it was thrown away")
     access_token = document.get("access_token")
-    if not isinstance(access_token, str) or not _TOKEN68.match(access_token):
+    if not isinstance(access_token, str) or not TOKEN68.match(access_token):
         raise TokenRejected("the token answer has no usable access_token")
     refresh_token = document.get("refresh_token")
     if refresh_token is not None and (not isinstance(refresh_token, str) or not _REFRESH.match(refresh_token)):
