@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fapi_as.adapters.keys import Sealing
-from fapi_as.adapters.store import Database, Operators, migrate
+from fapi_as.adapters.store import Approvals, Database, Operators, migrate
 from tests.support.store_harness import Harness, MemoryHarness, SqliteHarness
 
 
@@ -18,7 +18,7 @@ async def sqlite(tmp_path: Path) -> AsyncIterator[SqliteHarness]:
     migrate(url)
     database = Database.open(url, sealing=Sealing(b"s" * 32))
     try:
-        yield SqliteHarness(database, Operators.open(url, "default"))
+        yield SqliteHarness(database, Operators.open(url, "default"), Approvals.open(url, "default"))
     finally:
         await database.close()
 

@@ -6,13 +6,16 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from fapi_as.adapters.store import Database, Operators
+from fapi_as.adapters.store import Approvals, Database, Operators
 from fapi_as.ports import Store
 from fapi_as.protocol.audit_events import AuditFact, Stamp
+from fapi_as.protocol.authority_registration import parse_authority
 from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.decisions import Issue, Refuse
 from fapi_as.protocol.effects import Effect, Open
 from fapi_as.protocol.errors import InvalidGrant
+from fapi_as.protocol.registration import InitialAccessToken
+from fapi_as.protocol.registration_policy import parse_policy
 from fapi_as.protocol.resource_registration import parse_resource
 from fapi_as.protocol.user import RegisteredUser
 from tests.support.memory_store import MemoryStore
@@ -46,6 +49,14 @@ METADATA: Final[dict[str, Any]] = {
 }
 
 
+AUTHORITY: Final = "https://authority.example"
+POLICY: Final[dict[str, Any]] = {"grant_types": METADATA["grant_types"]}
+
+
+def authority_file(issuer: str = AUTHORITY, **policy: Any) -> dict[str, Any]:
+    return {"issuer": issuer, "jwks": METADATA["jwks"], "policy": POLICY | policy}
+
+
 def members(uri: str) -> dict[str, Any]:
     return {"resource": uri, "resource_name": "Bank", "scopes": {"accounts:read": "See your balances"}}
 
@@ -61,6 +72,13 @@ class Harness(Protocol):
     def disable_user(self, username: str) -> None: ...
     def add_resource(self, uri: str) -> int: ...
     def remove_resource(self, uri: str) -> None: ...
+    def put_authority(self, issuer: str = AUTHORITY, **policy: Any) -> int: ...
+    def suspend_authority(self, issuer: str = AUTHORITY) -> None: ...
+    def add_token(self, token_id: str, digest: bytes, *, uses: int, expires_at: int) -> int: ...
+    def revoke_token(self, token_id: str) -> None: ...
+    def withdraw_statement(self, jti: str, issuer: str = AUTHORITY) -> None: ...
+    def withdraw_software(self, software_id: str, issuer: str = AUTHORITY) -> None: ...
+    def block(self, client_id: str) -> None: ...
     def facts(self) -> tuple[tuple[AuditFact, Stamp], ...]: ...
 
 
@@ -114,14 +132,47 @@ class MemoryHarness:
     def remove_resource(self, uri: str) -> None:
         self.store().remove_resource(uri)
 
+    def put_authority(self, issuer: str = AUTHORITY, **policy: Any) -> int:
+        authority = parse_authority(authority_file(issuer, **policy), version=self._next())
+        self.store().approvers.put_authority(authority)
+        return self._version
+
+    def suspend_authority(self, issuer: str = AUTHORITY) -> None:
+        self.store().suspend(issuer)
+
+    def add_token(self, token_id: str, digest: bytes, *, uses: int, expires_at: int) -> int:
+        token = InitialAccessToken(
+            approver=f"token:{token_id}",
+            version=self._next(),
+            policy=parse_policy(POLICY),
+            jkt=None,
+            expires_at=expires_at,
+            uses_left=uses,
+        )
+        self.store().approvers.put_initial_token(digest, token)
+        return self._version
+
+    def revoke_token(self, token_id: str) -> None:
+        self.store().suspend(f"token:{token_id}")
+
+    def withdraw_statement(self, jti: str, issuer: str = AUTHORITY) -> None:
+        self.store().withdraw("statement", issuer, jti, version=self._next())
+
+    def withdraw_software(self, software_id: str, issuer: str = AUTHORITY) -> None:
+        self.store().withdraw("software", issuer, software_id, version=self._next())
+
+    def block(self, client_id: str) -> None:
+        self.store().block(client_id)
+
     def facts(self) -> tuple[tuple[AuditFact, Stamp], ...]:
         return tuple((written.fact, written.stamp) for written in self.store().written)
 
 
 class SqliteHarness:
-    def __init__(self, database: Database, operators: Operators) -> None:
+    def __init__(self, database: Database, operators: Operators, approvals: Approvals) -> None:
         self.database = database
         self._operators = operators
+        self._approvals = approvals
 
     def store(self, tenant: str = "default") -> Store:
         return self.database.store(tenant)
@@ -146,6 +197,29 @@ class SqliteHarness:
 
     def remove_resource(self, uri: str) -> None:
         self._operators.remove_resource(uri, STAMP)
+
+    def put_authority(self, issuer: str = AUTHORITY, **policy: Any) -> int:
+        return self._approvals.add_authority(authority_file(issuer, **policy), STAMP, replace=True).version
+
+    def suspend_authority(self, issuer: str = AUTHORITY) -> None:
+        self._approvals.set_authority_enabled(issuer, STAMP, enabled=False)
+
+    def add_token(self, token_id: str, digest: bytes, *, uses: int, expires_at: int) -> int:
+        return self._approvals.add_initial_token(
+            token_id, digest, {"policy": POLICY}, STAMP, uses=uses, expires_at=expires_at
+        ).version
+
+    def revoke_token(self, token_id: str) -> None:
+        self._approvals.revoke_initial_token(token_id, STAMP)
+
+    def withdraw_statement(self, jti: str, issuer: str = AUTHORITY) -> None:
+        self._approvals.withdraw_statement(issuer, jti, STAMP)
+
+    def withdraw_software(self, software_id: str, issuer: str = AUTHORITY) -> None:
+        self._approvals.withdraw_software(issuer, software_id, STAMP)
+
+    def block(self, client_id: str) -> None:
+        self._approvals.block_document(client_id, STAMP)
 
     def facts(self) -> tuple[tuple[AuditFact, Stamp], ...]:
         written = self._operators.audit()

@@ -1,0 +1,472 @@
+"""What every store promises of registrations, of their tokens and of whoever approved them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from fapi_as.protocol.audit_events import AuditEvent
+from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.effects import (
+    Effect,
+    HandleKind,
+    Keep,
+    MarkUsed,
+    Register,
+    ReplaceRegistration,
+    Require,
+    Required,
+    SpendInitialToken,
+    Unregister,
+    UseRegistrationToken,
+)
+from fapi_as.protocol.handles import digest_of
+from fapi_as.protocol.registration import KeptRegistration
+from tests.support.store_harness import AUTHORITY, METADATA, NOW, OPEN, STAMP, Harness, issue, won
+
+FIRST, SECOND, THIRD = (name * 32 for name in (b"1", b"2", b"3"))
+REGISTER = Register(
+    client_id="agent",
+    registration=json.dumps(METADATA),
+    approver=AUTHORITY,
+    software_id="software",
+    software_limit=3,
+    unfinished_before=NOW - 600,
+    statement="a.software.statement",
+    statement_jti="jti 1",
+    token_digest=FIRST,
+    token_jkt=None,
+    expires_at=NOW + 86_400,
+)
+REPLACE = ReplaceRegistration(
+    client_id="agent",
+    token_digest=FIRST,
+    new_token_digest=SECOND,
+    registration=json.dumps(METADATA | {"client_name": "Renamed"}),
+    statement="another.software.statement",
+    statement_jti="jti 2",
+)
+DOCUMENT = "https://agent.example/client.json"
+REGISTERED = Require(required=Required.CLIENT, identifier="agent")
+APPROVED = Require(required=Required.APPROVER, identifier=AUTHORITY)
+TOKEN_APPROVER = "token:one"
+TOKEN_DIGEST = b"t" * 32
+
+
+def use(digest: bytes) -> Effect:
+    return UseRegistrationToken(client_id="agent", token_digest=digest)
+
+
+async def client(harness: Harness, client_id: str = "agent") -> RegisteredClient | None:
+    return await harness.store().reading.client(client_id)
+
+
+async def kept(harness: Harness) -> KeptRegistration:
+    found = await harness.store().reading.registration("agent")
+    assert found is not None
+    return found
+
+
+async def stands(harness: Harness, found: RegisteredClient) -> bool:
+    """Whether decisions about this client, as it was read, may still come true."""
+    return all([await won(harness, required) for required in found.requirements])
+
+
+async def counting(harness: Harness) -> set[bytes]:
+    """Which registration access tokens are accepted, without using any of them."""
+    found = await harness.store().reading.registration("agent")
+    return set() if found is None else {found.token_digest, found.previous_token_digest} - {None}  # type: ignore[arg-type]
+
+
+# --- registering
+
+
+async def test_a_registration_is_read_back_as_it_was_made(harness: Harness) -> None:
+    version = harness.put_authority()
+    assert await won(harness, replace(REGISTER, token_jkt="thumbprint"), at=NOW + 5)
+    found = await kept(harness)
+    assert (found.approver, found.registered_at, found.software_id) == (AUTHORITY, NOW + 5, "software")
+    assert (found.statement, found.statement_jti) == ("a.software.statement", "jti 1")
+    assert (found.token_digest, found.previous_token_digest, found.token_jkt) == (FIRST, None, "thumbprint")
+    registered = await client(harness)
+    assert registered is not None
+    assert found.client == replace(registered, limits=found.client.limits)
+    assert registered.approval is not None
+    assert (registered.approval.approver, registered.approval.version) == (AUTHORITY, version)
+    assert registered.last_used_at is None
+    assert await stands(harness, registered)
+
+
+async def test_a_name_that_is_taken_is_never_registered_again(harness: Harness) -> None:
+    harness.put_authority()
+    harness.add_client("pinned")
+    assert await won(harness, REGISTER)
+    for again in (replace(REGISTER, token_digest=SECOND), replace(REGISTER, client_id="pinned", token_digest=SECOND)):
+        assert not await won(harness, again)
+    assert await counting(harness) == {FIRST}
+    assert await harness.store().reading.registration("pinned") is None
+    pinned = await client(harness, "pinned")
+    assert pinned is not None
+    assert pinned.approval is None
+
+
+def numbered(number: int) -> Register:
+    return replace(REGISTER, client_id=f"agent {number}", token_digest=number.to_bytes(32))
+
+
+async def test_a_software_has_as_many_clients_as_its_limit_and_neighbours_do_not_count(harness: Harness) -> None:
+    harness.put_authority()
+    others = (
+        replace(numbered(10), software_id="another software"),
+        replace(numbered(11), approver="https://other-authority.example"),
+        replace(numbered(12), software_id=None),
+    )
+    assert await won(harness, *others, numbered(1), numbered(2), numbered(3))
+    assert not await won(harness, numbered(4))
+    assert await client(harness, "agent 4") is None
+    assert await won(harness, replace(numbered(5), software_limit=4))
+    assert harness.facts() == ()
+
+
+async def test_without_a_software_the_clients_of_the_approver_that_have_none_are_counted(harness: Harness) -> None:
+    harness.put_authority()
+    nameless = [replace(numbered(number), software_id=None, software_limit=2) for number in range(3)]
+    assert await won(harness, REGISTER, nameless[0], nameless[1])
+    assert not await won(harness, nameless[2])
+
+
+async def test_the_oldest_one_that_was_never_finished_makes_room_and_a_fact_says_so(harness: Harness) -> None:
+    harness.put_authority()
+    used = MarkUsed(client_id="agent 1", expires_at=NOW + 9_000)
+    assert await won(harness, numbered(1), used, at=NOW - 900)
+    assert await won(harness, numbered(2), at=NOW - 700)
+    assert await won(harness, numbered(3), at=NOW - 650)
+    assert await won(harness, numbered(4))
+    assert [await client(harness, f"agent {number}") is None for number in (1, 2, 3, 4)] == [False, True, False, False]
+    (told,) = [fact for fact, _ in harness.facts()]
+    assert (told.event, told.client_id) == (AuditEvent.CLIENT_EXPIRED, "agent 2")
+    assert await won(harness, numbered(5))  # the third
+    assert not await won(harness, numbered(6))  # the others are used, or too young
+    assert len(harness.facts()) == 2
+
+
+async def test_one_that_is_too_young_or_used_makes_no_room(harness: Harness) -> None:
+    harness.put_authority()
+    assert await won(harness, replace(numbered(1), software_limit=1), at=NOW - 600)  # not older than that
+    assert not await won(harness, replace(numbered(2), software_limit=1))
+    assert await client(harness, "agent 1") is not None
+    assert harness.facts() == ()
+
+
+async def test_where_a_limit_was_lowered_nobody_makes_room_in_vain(harness: Harness) -> None:
+    harness.put_authority()
+    assert await won(harness, numbered(1), numbered(2), at=NOW - 900)
+    assert not await won(harness, replace(numbered(3), software_limit=1))
+    assert await client(harness, "agent 1") is not None
+    assert harness.facts() == ()
+
+
+# --- the registration access token
+
+
+async def test_an_update_replaces_the_registration_and_the_old_token_counts_until_the_new_one_is_used(
+    harness: Harness,
+) -> None:
+    harness.put_authority()
+    assert await won(harness, REGISTER)
+    before = await client(harness)
+    assert before is not None
+    assert await won(harness, REPLACE)
+    found = await kept(harness)
+    assert (found.client.client_name, found.statement, found.statement_jti) == (
+        "Renamed",
+        "another.software.statement",
+        "jti 2",
+    )
+    assert found.client.version > before.version
+    assert not await stands(harness, before)  # whoever decided on what was before loses
+    assert await counting(harness) == {FIRST, SECOND}
+    assert await won(harness, use(FIRST))  # the answer was lost
+    assert await counting(harness) == {FIRST, SECOND}
+    assert await won(harness, use(SECOND))
+    assert await counting(harness) == {SECOND}
+    assert not await won(harness, use(FIRST))
+
+
+async def test_an_update_with_the_old_token_takes_the_place_of_the_one_whose_answer_was_lost(harness: Harness) -> None:
+    harness.put_authority()
+    assert await won(harness, REGISTER)
+    assert await won(harness, REPLACE)
+    assert await won(harness, replace(REPLACE, new_token_digest=THIRD))
+    assert await counting(harness) == {FIRST, THIRD}
+    assert not await won(harness, use(SECOND))
+
+
+async def test_an_update_with_the_new_token_ends_the_old_one(harness: Harness) -> None:
+    harness.put_authority()
+    assert await won(harness, REGISTER)
+    assert await won(harness, REPLACE)
+    assert await won(harness, replace(REPLACE, token_digest=SECOND, new_token_digest=THIRD))
+    assert await counting(harness) == {SECOND, THIRD}
+    assert not await won(harness, use(FIRST))
+
+
+@pytest.mark.parametrize("token", [SECOND, b"", FIRST[:-1], FIRST + b"1"], ids=["other", "empty", "short", "long"])
+async def test_a_token_that_does_not_count_does_nothing(harness: Harness, token: bytes) -> None:
+    harness.put_authority()
+    assert await won(harness, REGISTER)
+    before = await kept(harness)
+    for effect in (
+        use(token),
+        replace(REPLACE, token_digest=token),
+        Unregister(client_id="agent", token_digest=token),
+    ):
+        assert not await won(harness, effect)
+    assert await kept(harness) == before
+
+
+async def test_the_token_of_one_client_does_nothing_to_another_nor_to_one_that_an_operator_registered(
+    harness: Harness,
+) -> None:
+    harness.put_authority()
+    harness.add_client("pinned")
+    assert await won(harness, REGISTER, replace(REGISTER, client_id="other", token_digest=SECOND))
+    for client_id, token in (("agent", SECOND), ("other", FIRST), ("pinned", FIRST), ("nobody", FIRST)):
+        assert not await won(harness, UseRegistrationToken(client_id=client_id, token_digest=token))
+        assert not await won(harness, replace(REPLACE, client_id=client_id, token_digest=token))
+        assert not await won(harness, Unregister(client_id=client_id, token_digest=token))
+    assert await client(harness, "pinned") is not None
+
+
+async def test_the_token_of_a_disabled_client_does_not_count(harness: Harness) -> None:
+    harness.put_authority()
+    assert await won(harness, REGISTER)
+    assert await won(harness, REPLACE)
+    harness.disable_client("agent")
+    for token in (FIRST, SECOND):
+        assert not await won(harness, use(token))
+        assert not await won(harness, replace(REPLACE, token_digest=token, new_token_digest=THIRD))
+        assert not await won(harness, Unregister(client_id="agent", token_digest=token))
+    assert await harness.store().reading.registration("agent") is None
+
+
+async def test_who_unregisters_is_gone_with_everything_that_it_was_allowed(harness: Harness) -> None:
+    harness.put_authority()
+    assert await won(harness, REGISTER)
+    registered = await client(harness)
+    assert registered is not None
+    code = Keep(
+        kind=HandleKind.CODE,
+        digest=digest_of("code"),
+        payload=b"",
+        usable_until=NOW + 60,
+        delete_after=NOW + 60,
+        authorization_id="family",
+    )
+    other = replace(OPEN, authorization_id="other", client_id="other")
+    assert await won(harness, OPEN, code, other)
+    assert await won(harness, Unregister(client_id="agent", token_digest=FIRST))
+    assert await client(harness) is None
+    assert await harness.store().reading.registration("agent") is None
+    assert not await stands(harness, registered)
+    assert not await won(harness, Unregister(client_id="agent", token_digest=FIRST))
+    spent = await harness.store().reading.handle(HandleKind.CODE, digest_of("code"))
+    assert spent is not None
+    assert spent.revoked
+    assert await won(harness, Require(required=Required.AUTHORIZATION, identifier="other"))
+
+
+# --- use
+
+
+async def test_a_use_is_kept_and_is_nothing_for_a_client_without_an_end(harness: Harness) -> None:
+    harness.put_authority()
+    harness.add_client("pinned")
+    assert await won(harness, REGISTER)
+    assert await won(harness, MarkUsed(client_id="agent", expires_at=NOW + 9_000), at=NOW + 7)
+    assert await won(harness, MarkUsed(client_id="pinned", expires_at=NOW + 9_000))
+    assert await won(harness, MarkUsed(client_id="nobody", expires_at=NOW + 9_000))
+    found, pinned = await client(harness), await client(harness, "pinned")
+    assert found is not None
+    assert pinned is not None
+    assert (found.last_used_at, (await kept(harness)).client.last_used_at) == (NOW + 7, NOW + 7)
+    assert pinned.last_used_at is None
+
+
+# --- who approved
+
+
+async def test_what_a_client_may_do_follows_todays_policy_of_its_approver(harness: Harness) -> None:
+    first = harness.put_authority()
+    assert await won(harness, REGISTER)
+    before = await client(harness)
+    second = harness.put_authority(refresh_tokens=False, access_token_lifetime=30)
+    assert second > first
+    found = await client(harness)
+    assert before is not None
+    assert found is not None
+    assert (found.limits.access_token_seconds, found.limits.refresh_tokens) == (30, False)
+    assert not await stands(harness, before)
+    assert await stands(harness, found)
+    assert (await kept(harness)).client.limits == before.limits  # what was registered is not changed by it
+    harness.put_authority(scope=["nothing of this"])
+    assert await client(harness) is None
+    harness.put_authority()
+    assert await client(harness) is not None
+
+
+async def test_a_suspended_authority_suspends_its_clients_and_ends_what_they_were_allowed(harness: Harness) -> None:
+    version = harness.put_authority()
+    harness.put_authority("https://other-authority.example")
+    other = replace(REGISTER, client_id="other", token_digest=SECOND, approver="https://other-authority.example")
+    assert await won(harness, REGISTER, other, OPEN, replace(OPEN, authorization_id="b", client_id="other"))
+    assert await won(harness, replace(APPROVED, version=version))
+    harness.suspend_authority()
+    assert await client(harness) is None
+    assert await harness.store().reading.registration("agent") is None
+    assert await harness.store().reading.authority(AUTHORITY) is None
+    assert not await won(harness, APPROVED)
+    assert not await won(harness, replace(APPROVED, version=version))
+    assert not await won(harness, Require(required=Required.AUTHORIZATION, identifier="family"))
+    assert await client(harness, "other") is not None
+    assert await won(harness, Require(required=Required.AUTHORIZATION, identifier="b"))
+
+
+@pytest.mark.parametrize("kind", ["statement", "software"])
+async def test_what_is_withdrawn_suspends_its_clients_and_nobody_elses(harness: Harness, kind: str) -> None:
+    harness.put_authority()
+    harness.put_authority("https://other-authority.example")
+    sibling = replace(REGISTER, client_id="sibling", token_digest=SECOND, statement_jti="jti 2", software_id="another")
+    foreign = replace(
+        REGISTER, client_id="foreign", token_digest=THIRD, approver="https://other-authority.example"
+    )  # the same words of somebody else
+    assert await won(harness, REGISTER, sibling, foreign, OPEN)
+    registered = await client(harness)
+    assert registered is not None
+    reading = harness.store().reading
+    assert not await reading.is_withdrawn(AUTHORITY, "jti 1", "software")
+    if kind == "statement":
+        harness.withdraw_statement("jti 1")
+    else:
+        harness.withdraw_software("software")
+    assert await client(harness) is None
+    assert await reading.registration("agent") is None
+    assert not await stands(harness, registered)
+    assert not await won(harness, Require(required=Required.AUTHORIZATION, identifier="family"))
+    assert await client(harness, "sibling") is not None
+    assert await client(harness, "foreign") is not None
+    assert await reading.is_withdrawn(AUTHORITY, "jti 1", "software")
+    assert await reading.is_withdrawn(AUTHORITY, "jti 1", "another") == (kind == "statement")
+    assert await reading.is_withdrawn(AUTHORITY, "jti 3", "software") == (kind == "software")
+    assert not await reading.is_withdrawn(AUTHORITY, "software", "jti 1")  # one is not the other
+    assert not await reading.is_withdrawn("https://other-authority.example", "jti 1", "software")
+
+
+async def test_an_authority_that_is_not_trusted_approves_nobody(harness: Harness) -> None:
+    assert await won(harness, REGISTER)
+    assert await client(harness) is None
+    assert await harness.store().reading.registration("agent") is None
+    assert await harness.store().reading.authority(AUTHORITY) is None
+    assert not await won(harness, APPROVED)
+
+
+# --- initial access tokens
+
+
+async def test_an_initial_access_token_is_used_as_often_as_it_may_be(harness: Harness) -> None:
+    version = harness.add_token("one", TOKEN_DIGEST, uses=2, expires_at=NOW + 60)
+    reading = harness.store().reading
+    spend = SpendInitialToken(approver=TOKEN_APPROVER)
+    assert [await won(harness, spend) for _ in range(3)] == [True, True, False]
+    found = await reading.initial_access_token(TOKEN_DIGEST)
+    assert found is not None
+    assert (found.approver, found.version, found.uses_left, found.expires_at) == (
+        TOKEN_APPROVER,
+        version,
+        0,
+        NOW + 60,
+    )
+    assert await reading.initial_access_token(b"u" * 32) is None
+    assert await reading.authority(TOKEN_APPROVER) is None
+
+
+async def test_an_initial_access_token_that_is_over_revoked_or_unknown_is_not_used(harness: Harness) -> None:
+    harness.put_authority()
+    harness.add_token("one", TOKEN_DIGEST, uses=9, expires_at=NOW + 60)
+    spend = SpendInitialToken(approver=TOKEN_APPROVER)
+    assert await won(harness, spend, at=NOW + 59)
+    assert not await won(harness, spend, at=NOW + 60)
+    assert not await won(harness, SpendInitialToken(approver="token:two"))
+    assert not await won(harness, SpendInitialToken(approver=AUTHORITY))
+    harness.revoke_token("one")
+    assert not await won(harness, spend)
+    assert await harness.store().reading.initial_access_token(TOKEN_DIGEST) is None
+
+
+async def test_what_a_token_let_in_stays_when_it_is_used_up_over_or_revoked(harness: Harness) -> None:
+    harness.add_token("one", TOKEN_DIGEST, uses=1, expires_at=NOW + 60)
+    by_token = replace(REGISTER, approver=TOKEN_APPROVER, software_id=None, statement=None, statement_jti=None)
+    assert await won(harness, by_token, SpendInitialToken(approver=TOKEN_APPROVER), OPEN)
+    assert (await kept(harness)).policy is not None
+    harness.revoke_token("one")
+    found = await client(harness)
+    assert found is not None
+    assert await stands(harness, found)
+    assert await won(harness, Require(required=Required.AUTHORIZATION, identifier="family"))
+    assert (await kept(harness)).policy is None  # it approves nothing any more
+
+
+async def test_a_use_that_comes_to_nothing_is_given_back(harness: Harness) -> None:
+    harness.add_token("one", TOKEN_DIGEST, uses=1, expires_at=NOW + 60)
+    assert not await won(harness, SpendInitialToken(approver=TOKEN_APPROVER), REGISTERED)
+    assert await won(harness, SpendInitialToken(approver=TOKEN_APPROVER))
+
+
+# --- clients that have a document
+
+
+async def test_a_blocked_document_is_lost_and_what_its_client_was_allowed_has_ended(harness: Harness) -> None:
+    required = Require(required=Required.DOCUMENT, identifier=DOCUMENT)
+    assert await won(harness, required, replace(OPEN, client_id=DOCUMENT))
+    assert not await won(harness, replace(required, version=1))  # it has no versions
+    assert not await harness.store().reading.is_blocked(DOCUMENT)
+    harness.block(DOCUMENT)
+    assert not await won(harness, required)
+    assert await harness.store().reading.is_blocked(DOCUMENT)
+    assert not await won(harness, Require(required=Required.AUTHORIZATION, identifier="family"))
+    assert await won(harness, replace(required, identifier=f"{DOCUMENT}/"))
+    assert await client(harness, DOCUMENT) is None
+
+
+# --- tenants
+
+
+async def test_tenants_share_neither_registrations_nor_approvers(harness: Harness) -> None:
+    harness.put_authority()
+    harness.add_token("one", TOKEN_DIGEST, uses=1, expires_at=NOW + 60)
+    harness.block(DOCUMENT)
+    harness.withdraw_statement("jti 9")
+    assert await won(harness, REGISTER)
+    other = harness.store("other")
+    assert await other.reading.client("agent") is None
+    assert await other.reading.registration("agent") is None
+    assert await other.reading.authority(AUTHORITY) is None
+    assert await other.reading.initial_access_token(TOKEN_DIGEST) is None
+    assert not await other.reading.is_blocked(DOCUMENT)
+    assert not await other.reading.is_withdrawn(AUTHORITY, "jti 9", "software")
+    for effect in (
+        use(FIRST),
+        REPLACE,
+        Unregister(client_id="agent", token_digest=FIRST),
+        SpendInitialToken(approver=TOKEN_APPROVER),
+        REGISTERED,
+        APPROVED,
+    ):
+        decision = issue(effect)
+        assert await other.commit(decision, STAMP) is not decision
+    limited = replace(REGISTER, software_limit=1)
+    decision = issue(limited)
+    assert await other.commit(decision, STAMP) is decision  # its own, of the same name
+    assert await counting(harness) == {FIRST}
