@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from fapi_as.adapters import logs
+from fapi_as.adapters.authority_status import AuthorityStatusChecks
 from fapi_as.adapters.client_documents import NoDocuments, PublishedDocuments
 from fapi_as.adapters.client_keys import PublishedKeys
 from fapi_as.adapters.clock import SystemClock
@@ -25,7 +26,7 @@ from fapi_as.adapters.entropy import SystemEntropy
 from fapi_as.adapters.fetch import HttpsFetch
 from fapi_as.adapters.keys import Keyring, KeyState, RotationTimes, Sealing, TooManyKeys, read_sealing_key
 from fapi_as.adapters.passwords import Argon2Passwords
-from fapi_as.adapters.store import Database, OutdatedDatabase, SharedCheck, UnusableDatabase, migrate
+from fapi_as.adapters.store import Approvals, Database, OutdatedDatabase, SharedCheck, UnusableDatabase, migrate
 from fapi_as.adapters.tls import server_certificate
 from fapi_as.adapters.tls.client_trust import ClientTrust, NoTrust
 from fapi_as.adapters.tls.proxy_trust import ProxyTrust, read_proxy_trust
@@ -101,13 +102,17 @@ def worker(settings_json: str) -> Application:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chores:
-    """What is done beside requests: every worker writes its counts of refusals; one sweeps and follows an old key."""
+    """What is done beside requests: every worker writes its counts of refusals; one does the rest, for all.
+
+    It sweeps, follows an old key, and asks the authorities what they have withdrawn.
+    """
 
     settings: Settings
     sealing: Sealing
     database: Database
     holder: str
     write_counts: Callable[[int], Awaitable[None]]
+    ask_authorities: Callable[[Stamp], Awaitable[None]]
 
     async def run(self, clock: Clock) -> None:
         """Once a minute, until cancelled; a failure is told and does not end it."""
@@ -129,6 +134,7 @@ class Chores:
         await self.write_counts(clock.now())
         if await self.database.janitor.sweep(self.holder, clock.now()) is not None:
             await asyncio.to_thread(self._follow_old_key, clock)
+            await self.ask_authorities(self._stamp("authority status", clock.now()))
 
     async def end(self, clock: Clock) -> None:
         """Write what this worker has counted in its last minute; nobody else knows it."""
@@ -146,11 +152,14 @@ class Chores:
             listed = keyring.list(DEFAULT_TENANT)
             followed = {key.alg for key in listed if key.state is KeyState.NEXT}
             oldest = now - self.settings.keys.rotation_days * _DAY_SECONDS
-            stamp = Stamp(at=now, correlation_id=self.holder, endpoint="key rotation", source="fapi-as serve")
+            stamp = self._stamp("key rotation", now)
             for key in listed:
                 if key.state is KeyState.ACTIVE and key.active_from <= oldest and key.alg not in followed:
                     with contextlib.suppress(TooManyKeys):  # after so many rotations by hand the next one can wait
                         keyring.rotate(DEFAULT_TENANT, stamp, alg=key.alg)
+
+    def _stamp(self, chore: str, now: int) -> Stamp:
+        return Stamp(at=now, correlation_id=self.holder, endpoint=chore, source="fapi-as serve")
 
 
 def _in_this_process(settings: Settings) -> Application:
@@ -183,6 +192,7 @@ def assemble(settings: Settings, clock: Clock) -> Application:
         database=adapters.database,
         holder=SystemEntropy().identifier(),
         write_counts=partial(write_counts, default),
+        ask_authorities=AuthorityStatusChecks(partial(_approvals, settings), adapters.fetch).run,
     )
 
     @asynccontextmanager
@@ -261,6 +271,10 @@ def _context(settings: Settings, adapters: _Adapters, clock: Clock) -> Context:
         features=features,
         grants=grants(features),
     )
+
+
+def _approvals(settings: Settings) -> Approvals:
+    return Approvals.open(settings.database.url, DEFAULT_TENANT)
 
 
 def _features(settings: Settings) -> tuple[Feature, ...]:

@@ -21,6 +21,7 @@ from fapi_as.adapters.store.tables import Approver, Authorization, Client, Withd
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
 from fapi_as.protocol.authority_registration import authority_members, parse_authority
 from fapi_as.protocol.client_document import is_document_url
+from fapi_as.protocol.display_text import is_displayable
 from fapi_as.protocol.metadata_members import wrong
 from fapi_as.protocol.registration import INITIAL_TOKEN_APPROVER
 from fapi_as.protocol.registration_policy import parse_policy, policy_members
@@ -331,7 +332,7 @@ def _names(rows: list[Withdrawn]) -> set[tuple[str, str]]:
 
 
 def _require_name(name: str) -> None:
-    if not 0 < len(name) <= _NAME_LIMIT or not name.isprintable():
+    if not is_displayable(name, _NAME_LIMIT):  # what a statement may name can be withdrawn
         raise wrong(f"a name has 1 to {_NAME_LIMIT} printable characters")
 
 

@@ -11,6 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,10 @@ async def test_a_worker_that_ends_writes_what_it_has_counted(settings: Settings)
     assert {row.stamp.source for row in counting} == {"203.0.113.9"}
 
 
+async def _ask_nobody(_: Stamp) -> None:
+    """No authority is trusted."""
+
+
 async def test_counts_that_cannot_be_written_at_the_end_are_told_to_the_log(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -234,7 +239,12 @@ async def test_counts_that_cannot_be_written_at_the_end_are_told_to_the_log(
     bootstrap.prepare(settings, STAMP)
     database = Database.open(settings.database.url, sealing=sealing)
     chores = bootstrap.Chores(
-        settings=settings, sealing=sealing, database=database, holder="this worker", write_counts=full
+        settings=settings,
+        sealing=sealing,
+        database=database,
+        holder="this worker",
+        write_counts=full,
+        ask_authorities=_ask_nobody,
     )
     with caplog.at_level(logging.ERROR, logger="fapi_as.chores"):
         await chores.end(FrozenClock())
@@ -272,10 +282,33 @@ async def chores(settings: Settings) -> Any:
         counted.append(now)
 
     yield bootstrap.Chores(
-        settings=settings, sealing=sealing, database=database, holder="this worker", write_counts=write_counts
+        settings=settings,
+        sealing=sealing,
+        database=database,
+        holder="this worker",
+        write_counts=write_counts,
+        ask_authorities=_ask_nobody,
     )
     assert counted  # by every worker, whoever leads
     await database.close()
+
+
+async def test_authorities_are_asked_by_the_worker_that_leads_and_by_no_other(
+    settings: Settings, chores: bootstrap.Chores
+) -> None:
+    asked: list[Stamp] = []
+
+    async def ask(stamp: Stamp) -> None:
+        asked.append(stamp)
+
+    clock = FrozenClock()
+    leading = replace(chores, ask_authorities=ask)
+    other = replace(chores, ask_authorities=ask, holder="another worker")
+    await leading.once(clock)
+    await other.once(clock)
+    assert asked == [
+        Stamp(at=clock.now(), correlation_id="this worker", endpoint="authority status", source="fapi-as serve")
+    ]
 
 
 async def test_a_signing_key_is_followed_when_it_is_old_enough_and_only_once(
