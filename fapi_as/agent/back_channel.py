@@ -28,14 +28,11 @@ _DEMANDS_NONCE: Final = (400, 401)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What goes to a registration endpoint: a document, or none, and the token that opens it.
-
-    Under the scheme `DPoP` it carries a proof; under `Bearer` the token alone (RFC 7592 §2).
-    """
+    """What goes to a registration endpoint: a document, or none, and the token that opens it, under its scheme."""
 
     method: str
     url: str
-    scheme: str = "DPoP"
+    scheme: str
     token: Secret | None = field(default=None, repr=False)
     media_type: str = "application/json"
     body: bytes = field(default=b"", repr=False)
@@ -119,7 +116,7 @@ class BackChannel:
         token = message.token.reveal() if message.token is not None else None
         if token is not None:
             headers.append(("authorization", f"{message.scheme} {token}"))
-        if self.proof_key is not None and message.scheme == "DPoP":
+        if self.proof_key is not None:
             headers.append(("dpop", self._proof(self.proof_key, message.method, message.url, token)))
         return (yield from send(self.request(message.method, message.url, headers, message.body), what))
 

@@ -17,6 +17,7 @@ from rs_kit.protocol.strict_json import InvalidJson
 
 BLANK: Final = "***"
 _SHORTEST: Final = 8  # characters of a value that is looked for elsewhere; a shorter one protects nothing
+_JWT: Final = "application/jwt"
 _FORM: Final = "application/x-www-form-urlencoded"
 _HEXADECIMAL: Final = re.compile("%[0-9A-F]{2}")
 _TEXT_LIMIT: Final = 4000  # characters of a body
@@ -33,6 +34,7 @@ _PARAMETERS: Final = frozenset(
     | {"response_mode", "scope"}
 )
 _CLAIMS: Final = _PARAMETERS | {"aud", "exp", "iat", "jti", "nbf"}  # of a request object
+_OF_A_REGISTRATION: Final = frozenset({"client_secret", "registration_access_token", "software_statement"})
 _MEMBERS: Final = frozenset({"error", "error_description", "error_uri", "expires_in", "scope", "token_type"})
 
 
@@ -76,7 +78,10 @@ class Blanking:
         if media_type == _FORM:
             text = body.decode("ascii", "replace")
             lines += [f"  {name}={value}" for name, value in self._parameters(text)]
+        elif media_type == _JWT:
+            lines.append(self._token(body.decode("ascii", "replace"), _CLAIMS))
         elif body:
+            self._learn_registration(body)
             lines.append(body.decode("utf-8", "replace"))
         return self._lines(lines)
 
@@ -93,8 +98,19 @@ class Blanking:
         if of_form and body:
             lines.append(self._document(body))
         elif body:
+            self._learn_registration(body)
             lines.append(body.decode("utf-8", "replace"))
         return self._lines(lines)
+
+    def _learn_registration(self, body: bytes) -> None:
+        """What opens a registration, or could bring another one, in a document that is shown otherwise (RFC 7591)."""
+        try:
+            document = strict_json.parse_object(body)
+        except InvalidJson:
+            return
+        for name in _OF_A_REGISTRATION & document.keys():
+            if isinstance(value := document[name], str):
+                self._learn(value)
 
     def _document(self, body: bytes) -> str:
         try:

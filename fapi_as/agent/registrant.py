@@ -126,6 +126,9 @@ class Registrant:
             "dpop_bound_access_tokens": identity.proves_key,
             "tls_client_certificate_bound_access_tokens": identity.tls_client_certificate_bound_access_tokens,
         }
+        approved = self.said().get("grant_types")
+        if by_code and isinstance(approved, list) and "refresh_token" not in approved:
+            members["grant_types"] = [self.grant_type.value]
         if by_code:
             members["redirect_uris"] = [identity.redirect_uri]
             members["id_token_signed_response_alg"] = identity.id_token_signed_response_alg

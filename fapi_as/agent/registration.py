@@ -31,7 +31,7 @@ _OK: Final = 200
 _CREATED: Final = 201
 _NO_CONTENT: Final = 204
 _UNAUTHORIZED: Final = 401
-_REQUEST_TYPE: Final = "client-registration+jwt"  # of a request that is signed; no other JWT of ours is one
+_REQUEST_TYPE: Final = "JWT"  # of a request that is signed, for which no type is registered
 _REQUEST_SECONDS: Final = 60
 _CLIENT_ID: Final = re.compile(r"[ -~]{1,512}\Z")  # RFC 6749 appendix A.1
 _TOKEN_LIMIT: Final = 4096
@@ -74,11 +74,9 @@ def register(channel: BackChannel, registrant: Registrant) -> Exchange[Registrat
     if registrant.software_statement is not None:
         members["software_statement"] = registrant.software_statement.reveal()
     media_type, body = _document(channel, registrant, members)
-    if token is not None and registrant.proof_key is None:
-        # bound to no key, as far as we were told: under the scheme that it was issued for (RFC 7591 §3)
-        message = Message(method="POST", url=endpoint, scheme="Bearer", token=token, media_type=media_type, body=body)
-    else:
-        message = Message(method="POST", url=endpoint, token=token, media_type=media_type, body=body)
+    # a token that was issued for no key opens as a bearer token, and a key is proved all the same (RFC 9449 §7.1)
+    scheme = "Bearer" if registrant.proof_key is None else "DPoP"
+    message = Message(method="POST", url=endpoint, scheme=scheme, token=token, media_type=media_type, body=body)
     answer = yield from channel.carry(message, _WHAT)
     if answer.status == _UNAUTHORIZED and token is None and registrant.software_statement is None:
         raise RegistrationNeeded(_by_a_person(registrant, "lets nobody in without a software statement or a token"))
@@ -87,7 +85,7 @@ def register(channel: BackChannel, registrant: Registrant) -> Exchange[Registrat
     document = json_object(answer, _WHAT)
     _check(asked, document)
     made = Registration(issuer=registrant.issuer, client_id=_client_id(document))
-    proved = channel.proof_key if message.scheme == "DPoP" else None
+    proved = channel.proof_key
     if proved is not None:
         kept = None if proved in (registrant.proof_key, registrant.identity.key) else proved
         made = replace(made, proof_key=kept, jkt=proved.thumbprint)

@@ -27,7 +27,12 @@ _OPTIONS: Final = (
     click.option("--resource", help="The MCP server's URL."),
     click.option("--issuer", help="The authorization server that the agent is registered with."),
     click.option("--endpoint-origins", help="Other origins of its endpoints, as https://host, separated by spaces."),
-    click.option("--client-id", help="The agent's name there."),
+    click.option("--client-id", help="The agent's name there; without it, it makes itself known by what follows."),
+    click.option("--software-statement", type=_FILE, help="What an authority says about the agent: a JWT in a file."),
+    click.option("--initial-access-token", type=_FILE, help="What the operator gave it instead, in a file."),
+    click.option("--client-id-metadata-document", help="The https URL of its own metadata, where that is a client_id."),
+    click.option("--client-name", help="What people are to know it by."),
+    click.option("--software-id", help="What the software is called, where no statement says it."),
     click.option("--key", type=_FILE, help="Its private key (PEM), which only its owner may read."),
     click.option("--kid", help="The name of that key, as it is registered."),
     click.option(
@@ -100,6 +105,31 @@ def login(*, no_browser: bool, as_json: bool, **who: Any) -> None:
     document = {**_shown(tokens), "store": str(store)}
     named = f", which allowed {' '.join(tokens.scope)}" if tokens.scope else ""
     confirm(document, f"signed in for {tokens.resource} at {tokens.issuer}{named}", as_json=as_json)
+
+
+@agent.command()
+@click.option("--again", "how", flag_value="ANEW", help="Register even if it is; the former registration runs out.")
+@click.option("--update", "how", flag_value="UPDATED", help="Change the registration to what the agent is today.")
+@click.option("--show", "how", flag_value="SHOWN", help="Read what is registered.")
+@click.option("--delete", "how", flag_value="DELETED", help="Delete the registration, and all that was issued to it.")
+@AS_JSON
+@_who
+def register(*, how: str | None, as_json: bool, **who: Any) -> None:
+    """Make the agent known to the authorization server, unless it is: nobody has to be asked.
+
+    By the address of its metadata document where the server takes those, else with a software statement or an initial
+    access token. What that gives is kept beside the tokens and shown to no other server.
+    """
+    from fapi_as.commands.agent_session import Known, made_known, run
+
+    what = Known[how or "ONCE"]
+    document = run(made_known(who, what))
+    if what is Known.SHOWN:
+        print_members(document, as_json=as_json)
+        return
+    said = {Known.UPDATED: "is registered as it is today", Known.DELETED: "is not registered any more"}
+    known = said.get(what, f"is {document.get('client_id')}")
+    confirm(document, f"the agent {known} at {document['issuer']}", as_json=as_json)
 
 
 @agent.command()

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -19,9 +20,10 @@ from fapi_as.agent.browser import open_page
 from fapi_as.agent.challenge import chosen
 from fapi_as.agent.errors import AgentError, BrowserNeeded
 from fapi_as.agent.exchange import plain
-from fapi_as.agent.file_store import FileTokenStore
+from fapi_as.agent.file_store import FileRegistrationStore, FileTokenStore
 from fapi_as.agent.loopback import Loopback
-from fapi_as.agent.settings import AgentSettings, GrantType, Identity
+from fapi_as.agent.registrar import Registrar
+from fapi_as.agent.settings import AgentSettings, GrantType
 from fapi_as.agent.tokens import TokenSet
 from fapi_as.agent.tracing import Tracing
 from fapi_as.commands.agent_profile import Profile, read_profile
@@ -31,6 +33,16 @@ Result = TypeVar("Result")
 
 _CALL_SECONDS: Final = 60.0  # for a tool to answer; a person's sign-in has its own limit
 _SIGN_IN_FIRST: Final = "a person has to allow this first: sign in with `fapi-as agent login`, or give --sign-in"
+
+
+class Known(Enum):
+    """What a command does about a registration."""
+
+    ONCE = "registered, unless it is"
+    ANEW = "registered anew"
+    UPDATED = "changed to what the agent is today"
+    SHOWN = "read"
+    DELETED = "deleted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +98,31 @@ async def current(who: Mapping[str, Any]) -> TokenSet:
         return tokens
 
 
+async def made_known(who: Mapping[str, Any], how: Known) -> dict[str, Any]:
+    """What the agent is at its issuer, registered, changed or deleted first."""
+    profile = read_profile(who)
+    if profile.client_id is not None:
+        raise click.ClickException(f"the agent is {profile.client_id}, which somebody registered: leave client_id out")
+    registrant = profile.registrant(profile.redirect_uri)
+    store = FileRegistrationStore(profile.store, agent=f"{registrant.name} {profile.grant_type.value}")
+    async with _client(profile, None, None) as back_channel:
+        registrar = Registrar(back_channel=back_channel, store=store)
+        if how is Known.DELETED:
+            await registrar.unregister(registrant)
+            return {"issuer": registrant.issuer, "registered": False}
+        if how is Known.SHOWN:
+            return await registrar.read(registrant)
+        work = {Known.ONCE: registrar.introduced, Known.ANEW: registrar.register, Known.UPDATED: registrar.update}
+        made = await work[how](registrant)
+    return {
+        "issuer": made.issuer,
+        "client_id": made.client_id,
+        "registration_client_uri": made.registration_client_uri,
+        "registered": True,
+        "store": str(profile.store),
+    }
+
+
 async def called(who: Mapping[str, Any], tool: str, arguments: Mapping[str, Any], manner: Manner) -> dict[str, Any]:
     """What a tool answers, as the JSON of MCP."""
     from mcp import Client
@@ -133,26 +170,26 @@ async def _session(profile: Profile, manner: Manner) -> AsyncIterator[Session]:
             await stack.enter_async_context(loopback.listening())
             redirect_uri = loopback.redirect_uri
             authorize, another = _authorize(loopback, browser=manner.browser, tracing=tracing)
-        identity = Identity(
-            issuer=profile.issuer,
-            client_id=profile.client_id,
-            key=profile.key,
-            redirect_uri=redirect_uri,
-            endpoint_origins=profile.endpoint_origins,
-            token_endpoint_auth_method=profile.auth_method,
-            certificate=profile.certificate,
-            dpop_bound_access_tokens=profile.bound_to != "certificate",
-            tls_client_certificate_bound_access_tokens=profile.bound_to != "key",
-            **profile.signed,
-        )
+        registered = profile.client_id is not None
         settings = AgentSettings(
-            resource=profile.resource, identities=(identity,), scope=profile.scope, grant_type=profile.grant_type
+            resource=profile.resource,
+            identities=(profile.identity(redirect_uri),) if registered else (),
+            registrants=() if registered else (profile.registrant(redirect_uri),),
+            scope=profile.scope,
+            grant_type=profile.grant_type,
         )
         back_channel = await stack.enter_async_context(_client(profile, tracing, None))
         # what a person allowed is not used by an agent that acts for itself, nor the other way round
-        whose = f"{profile.issuer} {profile.client_id}" + ("" if by_person else f" {profile.grant_type.value}")
-        store = FileTokenStore(profile.store, agent=whose)
-        auth = AgentAuth(settings, back_channel=back_channel, authorize=authorize, another=another, store=store)
+        name = settings.registrants[0].name if settings.registrants else profile.client_id
+        whose = f"{profile.issuer} {name}" + ("" if by_person else f" {profile.grant_type.value}")
+        auth = AgentAuth(
+            settings,
+            back_channel=back_channel,
+            authorize=authorize,
+            another=another,
+            store=FileTokenStore(profile.store, agent=whose),
+            registrations=FileRegistrationStore(profile.store, agent=f"{name} {profile.grant_type.value}"),
+        )
         http = await stack.enter_async_context(_client(profile, tracing, auth))
         yield Session(profile=profile, auth=auth, http=http)
 

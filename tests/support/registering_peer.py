@@ -85,7 +85,8 @@ class RegisteringPeer(Peer):
         if "software_statement" not in asked and "authorization" not in dict(request.headers):
             return Answer(status=401, headers=(("www-authenticate", "Bearer"),))
         client_id = f"client-{next(self._made)}-of-{urlsplit(self.issuer).hostname}"
-        self._keys[client_id] = _proved_key(request, None) if self.binds_keys else None
+        token = dict(request.headers).get("authorization", "").partition(" ")[2] or None
+        self._keys[client_id] = _proved_key(request, token) if self.binds_keys else None
         return self._answered(201, client_id, asked)
 
     def _manage(self, request: Request, client_id: str) -> Answer:

@@ -243,6 +243,11 @@ def test_the_application_type_is_always_said(uris: list[str], kind: str) -> None
     assert registrant(metadata={"redirect_uris": uris}).asked()["application_type"] == kind
 
 
+def test_refresh_tokens_that_nobody_approved_are_not_asked_for() -> None:
+    made = registrant(software_statement=Secret(statement(grant_types=["authorization_code"])))
+    assert made.asked()["grant_types"] == ["authorization_code"]
+
+
 def test_an_agent_for_itself_says_it_as_well_and_has_no_redirect_uris() -> None:
     asked = registrant(grant_type=GrantType.CLIENT_CREDENTIALS, identity=unregistered(redirect_uri=None)).asked()
     assert (asked["application_type"], asked["grant_types"], asked["response_types"]) == (
@@ -259,6 +264,7 @@ async def test_a_token_of_the_operator_opens_the_door_as_a_bearer_token() -> Non
     await registrar(peer).introduced(registrant(software_statement=None, initial_access_token=token))
     (request,) = peer.requests_to("/register")
     assert header(request, "authorization") == "Bearer initial-token-1"
+    assert opened(header(request, "dpop"))[1]["ath"]  # what was registered is bound to a key all the same
 
 
 async def test_a_token_of_the_operator_that_is_bound_to_a_key_comes_with_its_proof() -> None:
@@ -291,7 +297,7 @@ async def test_a_request_can_be_signed_as_the_software() -> None:
     (request,) = peer.requests_to("/register")
     assert header(request, "content-type") == "application/jwt"
     head, claims = opened(request.body.decode())
-    assert (head["typ"], head["kid"]) == ("client-registration+jwt", "agent-1")
+    assert (head["typ"], head["kid"]) == ("JWT", "agent-1")
     assert (claims["iss"], claims["aud"]) == (SOFTWARE, ISSUER)
     assert claims["exp"] - claims["iat"] == 60
     assert claims["jti"]
