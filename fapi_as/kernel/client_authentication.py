@@ -17,6 +17,7 @@ from fapi_as.protocol.client import (
     RegisteredClient,
 )
 from fapi_as.protocol.client_certificate import registered_refusal, subject_refusal, thumbprint
+from fapi_as.protocol.client_document import is_document_url
 from fapi_as.protocol.client_metadata import PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH
 from fapi_as.protocol.errors import InvalidClient, InvalidRequest, ProtocolError, StorageUnavailable
 from fapi_as.protocol.parameters import Parameters, parse_form
@@ -120,6 +121,8 @@ async def _by_certificate(context: Context, request: EndpointRequest, client_id:
     leaf = request.peer_certificate
     if leaf is None or client_id is None:  # MTLS-1: the certificate does not say whose it is
         raise InvalidClient("no client_id beside the certificate")
+    if is_document_url(client_id):  # CIMD-5: a document knows no certificate, so nothing is fetched
+        raise InvalidClient("certificate: not the registered authentication method")
     context.failed_authentications.require_room(client_id, request)  # before any signature and any fetch
     client = await _client(context, client_id)
     refusal: str | None = "unknown client"

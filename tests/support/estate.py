@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import httpx2
 
-from fapi_as.adapters.client_documents import NoDocuments
-from fapi_as.adapters.client_keys import RegisteredKeys
+from fapi_as.adapters.client_documents import NoDocuments, PublishedDocuments
+from fapi_as.adapters.client_keys import PublishedKeys, RegisteredKeys
 from fapi_as.adapters.keys import Keyring, Sealing
 from fapi_as.adapters.store import Database, Operators, SharedCheck, migrate
 from fapi_as.adapters.tls.client_trust import NoTrust
 from fapi_as.adapters.web.application import build_application
 from fapi_as.adapters.web.asgi import Application
-from fapi_as.features import ENABLED
+from fapi_as.features import ENABLED, client_id_metadata
 from fapi_as.kernel import capabilities
 from fapi_as.kernel.seam import Context
+from fapi_as.ports import Fetch
 from fapi_as.protocol.audit_events import Stamp
-from fapi_as.protocol.policy import Policy
+from fapi_as.protocol.policy import DocumentPolicy, Policy
 from rs_kit.protocol.dpop import ProofKeys
 from tests.support.fakes import ISSUER, FrozenClock, PlainPasswords, SeededEntropy
 from tests.support.fapi_client import FapiClient
@@ -89,30 +91,55 @@ class Estate:
     def operators(self, tenant: str = ROOT) -> Operators:
         return Operators.open(self.url, tenant)
 
-    def worker(self, *, clock: FrozenClock | None = None, nonces: bool = True) -> Worker:
-        """Another worker, as after a start: it knows what the file and the sealing key say, and nothing else."""
+    def worker(
+        self,
+        *,
+        clock: FrozenClock | None = None,
+        nonces: bool = True,
+        fetch: Fetch | None = None,
+        documents: DocumentPolicy | None = None,
+    ) -> Worker:
+        """Another worker, as after a start: it knows what the file and the sealing key say, and nothing else.
+
+        With `fetch` it has the keys of clients, and with `documents` their documents, through this.
+        """
         clock = clock or self.clock
         database = Database.open(self.url, sealing=self.sealing, clock=clock)
         keyring = Keyring.open(self.url, sealing=self.sealing, clock=clock)
         seed = f"worker-{len(self.workers)}"
         stores = {tenant: database.store(tenant) for tenant in PREFIXES}
+        features = ENABLED if documents is None else (*ENABLED, client_id_metadata.FEATURE)
+        policies = {
+            tenant: Policy(tenant=tenant, issuer=ISSUER + prefix, dpop_nonces=nonces, documents=documents)
+            for tenant, prefix in PREFIXES.items()
+        }
+        keys = {tenant: RegisteredKeys() if fetch is None else PublishedKeys(fetch) for tenant in PREFIXES}
         contexts = {
             prefix: Context(
-                policy=Policy(tenant=tenant, issuer=ISSUER + prefix, dpop_nonces=nonces),
+                policy=policies[tenant],
                 store=stores[tenant],
                 store_check=SharedCheck(stores[tenant]),
                 signer=keyring.signer(tenant),
                 entropy=SeededEntropy(f"{seed}-{tenant}"),
                 passwords=PlainPasswords(),
-                client_keys=RegisteredKeys(),
-                client_documents=NoDocuments(),
+                client_keys=keys[tenant],
+                client_documents=NoDocuments()
+                if fetch is None
+                else PublishedDocuments(
+                    fetch,
+                    keys[tenant],
+                    stores[tenant].reading,
+                    policy=policies[tenant],
+                    clock=clock,
+                    monotonic=_seconds_of(clock),
+                ),
                 certificate_trust=NoTrust(),
                 proof_keys=ProofKeys(),
                 nonce_key=self.sealing.derive("dpop-nonce", tenant),
                 browser_key=self.sealing.derive("browser", tenant),
                 pairwise_key=self.sealing.derive("pairwise", tenant),
-                features=ENABLED,
-                grants=capabilities.grants(ENABLED),
+                features=features,
+                grants=capabilities.grants(features),
             )
             for tenant, prefix in PREFIXES.items()
         }
@@ -143,6 +170,10 @@ class Estate:
             now=clock.now,
             **what,
         )
+
+
+def _seconds_of(clock: FrozenClock) -> Callable[[], float]:
+    return lambda: float(clock.now())
 
 
 def moved(client: FapiClient, worker: Worker) -> FapiClient:

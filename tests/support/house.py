@@ -37,7 +37,8 @@ SCOPES: Final = {"accounts:read": "See your balances", "transfers:write": "Send 
 class House(httpx2.AsyncBaseTransport):
     """One tenant; `alice` may sign in, `agent` is her client, `RESOURCE` the bank.
 
-    `source` is the address that requests come from; `log` keeps every request with its status. A request to the
+    `source` is the address that requests come from; `log` keeps every request with its status. What clients without a
+    registration may be answered at is told in `redirects_of_documents`. A request to the
     policy's mTLS address brings the certificate that its extension `certificate` holds (tests.support.certificates).
     """
 
@@ -61,6 +62,7 @@ class House(httpx2.AsyncBaseTransport):
         )
         self.endpoints = capabilities.endpoints(self.context.features)
         self.source = "192.0.2.1"
+        self.redirects_of_documents: set[str] = set()
         self.log: list[tuple[str, str, int]] = []
         self.http = httpx2.AsyncClient(transport=self)
         self._render = renderer()

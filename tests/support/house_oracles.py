@@ -37,6 +37,7 @@ class WatchedHouse(Watched):
         for client in (*self.house.store.clients.values(), *themselves):
             registered = (*client.redirect_uris, *client.post_logout_redirect_uris)
             self._known.update(uri.partition("?")[0] for uri in registered)
+        self._known.update(self.house.redirects_of_documents)
         return self._known
 
     def facts(self) -> list[Fact]:

@@ -27,6 +27,7 @@ from fapi_as.kernel.messages import Cookie, EndpointRequest, Page, SeeOther
 from fapi_as.kernel.own_tokens import HintOfAGoneKey, id_token_hint
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.client_document import is_document_url
 from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import HandleKind, Keep, Spend
 from fapi_as.protocol.id_token import IdTokenHint
@@ -122,7 +123,9 @@ async def _leaving(context: Context, request: EndpointRequest, browser: Visitor,
     asked = parse_logout(parameters)
     hint = _hint(context, asked)
     client_id = require_same_client(asked, hint)
-    client = None if client_id is None else await standing_client(context, client_id)
+    # a client_id alone is anybody's word, for which no document is fetched
+    is_known = client_id is not None and (hint is not None or not is_document_url(client_id))
+    client = await standing_client(context, client_id) if is_known and client_id is not None else None
     where = destination(asked, hint, client)
     return _Leaving(interaction=None, asked=asked, hint=hint, client=client, destination=where)
 

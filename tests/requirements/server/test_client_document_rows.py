@@ -1,0 +1,599 @@
+"""Clients that describe themselves in a document behind their client_id: which URLs, which documents, for how long."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fapi_as.adapters import client_documents
+from fapi_as.protocol.effects import HandleKind
+from fapi_as.protocol.fetched_document import FetchedDocument
+from tests.support.document_host import OK, Answer, document, document_host, endless, saying
+from tests.support.document_scene import (
+    CLIENT_ID,
+    DOCUMENTS,
+    HOST,
+    JWKS_URI,
+    KEY,
+    LOOPBACKS,
+    OTHER_KEY,
+    REDIRECT_URI,
+    DocumentPlace,
+    PlaceOverTls,
+    described,
+    lead_here,
+)
+from tests.support.fakes import ISSUER
+from tests.support.fapi_client import Refused
+from tests.support.published_client import published
+from tests.support.standing_still import a_code, query_for, ready, refused_page, refused_push, refused_tokens
+
+NOBODY = (401, "invalid_client")
+NOT_REGISTERED = (400, "invalid_request")
+
+
+@pytest.fixture
+def place() -> DocumentPlace:
+    return DocumentPlace()
+
+
+@pytest.fixture
+async def over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PlaceOverTls]:
+    lead_here(monkeypatch)
+    with document_host(tmp_path, HOST) as host:
+        place = PlaceOverTls(host)
+        yield place
+        place.https.close()
+
+
+async def refused(place: DocumentPlace, **changes: Any) -> tuple[int, str]:
+    """What a push gets whose client has a document with these changes, which nobody has seen before."""
+    place.publish(**changes)
+    place.forget()
+    return await refused_push(place.house, client=place.agent)
+
+
+# --- which URLs are client_ids
+
+
+@pytest.mark.requirement("CIMD-1", proves="holds")
+@pytest.mark.parametrize(
+    "client_id",
+    [
+        CLIENT_ID,
+        f"https://{HOST}/",
+        f"https://{HOST}:8443/a/b%20c/agent",
+        f"https://{HOST}/..a/.b/c..",
+        f"https://{HOST}//",
+    ],
+)
+async def test_an_https_url_with_a_path_is_the_client_id_of_what_stands_there(client_id: str) -> None:
+    place = DocumentPlace(documents=replace(DOCUMENTS, hosts=frozenset({HOST, f"{HOST}:8443"})))
+    origin = client_id[: client_id.index("/", 8)]
+    keys, callback = f"{origin}/keys.json", f"{origin}/callback"
+    place.fetch.documents[keys] = place.fetch.documents[JWKS_URI]
+    place.publish(client_id, jwks_uri=keys, redirect_uris=[callback])
+    assert (await place.peer(client_id, redirect_uri=callback).push()).request_uri
+
+
+@pytest.mark.requirement("CIMD-1", proves="refused")
+@pytest.mark.attack("CIM-01")
+@pytest.mark.parametrize(
+    "client_id",
+    [
+        *("http://agents.example/assistant.json", "ftp://agents.example/a.json", "HTTPS://agents.example/a.json"),
+        *("https://agents.example", "https://agents.example?a=/b", "https://agents.example/a.json?", "https:///a.json"),
+        *("https://agents.example/a.json?v=1", "https://agents.example/a.json#a", "https://agents.example/a.json#"),
+        *("https://u@agents.example/a.json", "https://u:p@agents.example/a.json", "https://@agents.example/a.json"),
+        *("https://agents.example/./a.json", "https://agents.example/a/../b.json", "https://agents.example/a/.."),
+        *("https://agents.example/%2e%2e/a.json", "https://agents.example/%2E/a.json", "https://agents.example/.%2e"),
+        *(
+            "https://agents.example:443/a.json",
+            "https://agents.example:22/a.json",
+            "https://agents.example:8443/a.json",
+        ),
+        *("https://Agents.example/a.json", "https://agents.example./a.json", "https://agents.example:/a.json"),
+        *("https://93.184.216.34/a.json", "https://[2606:2800:220:1:248:1893:25c8:1946]/a.json", "https://127.0.0.1/a"),
+        *("https://agents.example/a b.json", "https://agents.example\\a.json", "https://agents.example/\u00e4"),
+        f"https://agents.example/{'a' * 500}",
+    ],
+)
+async def test_a_url_of_any_other_form_is_nobodys_client_id_and_is_not_asked_for(client_id: str) -> None:
+    hosts = DOCUMENTS.hosts | {"93.184.216.34", "[2606:2800:220:1:248:1893:25c8:1946]", "127.0.0.1"}
+    place = DocumentPlace(documents=replace(DOCUMENTS, hosts=hosts))
+    pushed = await place.agent.push()
+    before = list(place.fetch.asked)
+    place.publish(client_id)
+    peer = place.peer(client_id, redirect_uri=REDIRECT_URI)
+    assert await refused_push(place.house, client=peer) == NOBODY
+    assert await refused_page(place.house, query_for(pushed, client_id)) == (400, "invalid_request_uri")
+    assert place.fetch.asked == before
+
+
+# --- how a document is had
+
+
+@pytest.mark.requirement("CIMD-2", proves="holds")
+@pytest.mark.requirement("CIMD-9", proves="holds")
+async def test_a_document_is_fetched_over_tls_and_what_it_describes_is_the_client(over_tls: PlaceOverTls) -> None:
+    over_tls.stand(document(over_tls.body(padding="." * (10 * 1024 - len(over_tls.body()) - 16))))
+    done, pushed = await a_code(over_tls.house, client=over_tls.agent)
+    assert (await over_tls.agent.redeem(done, pushed)).access_token
+    assert over_tls.host.asked("/assistant.json") == over_tls.host.asked("/keys.json") == 1
+
+
+def _redirect(status: int) -> Answer:
+    return saying(b"HTTP/1.1 %d Found\r\nLocation: /elsewhere.json\r\nContent-Length: 0\r\n\r\n" % status)
+
+
+def _status(status: int) -> Answer:
+    body = json.dumps(described()).encode()
+    head = b"HTTP/1.1 %d Said\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+    return saying(head, body)
+
+
+@pytest.mark.requirement("CIMD-2", proves="refused")
+@pytest.mark.attack("CIM-05")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(over_tls: PlaceOverTls, status: int) -> None:
+    over_tls.host.answers["/elsewhere.json"] = document(over_tls.body())
+    over_tls.stand(_redirect(status))
+    assert await refused_push(over_tls.house, client=over_tls.agent) == NOBODY
+    assert over_tls.host.asked("/elsewhere.json") == 0
+    assert over_tls.house.last_detail == f"document: status {status}"
+
+
+@pytest.mark.attack("CIM-06")
+@pytest.mark.parametrize("status", [201, 203, 204, 206, 304, 400, 404, 410, 500, 503])
+async def test_any_other_status_is_no_document(over_tls: PlaceOverTls, status: int) -> None:
+    over_tls.stand(_status(status))
+    assert await refused_push(over_tls.house, client=over_tls.agent) == NOBODY
+
+
+@pytest.mark.requirement("CIMD-9", proves="refused")
+@pytest.mark.attack("CIM-06")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        endless(OK + b"Content-Length: 1073741824\r\n\r\n", b" " * 16_384),
+        endless(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"400\r\n" + b" " * 1024 + b"\r\n"),
+        document(b" " * (10 * 1024) + b"{}"),
+        document(b"{}", b"Content-Encoding: gzip"),
+        document(b"<html></html>", content_type=b"text/html"),
+        document('{"client_id":""}'.encode("utf-16"), content_type=b"application/json; charset=utf-16"),
+        document(b""),
+    ],
+    ids=["1 GiB", "chunks", "11 KiB", "gzip", "HTML", "UTF-16", "nothing"],
+)
+async def test_what_is_too_large_or_no_json_is_no_document(over_tls: PlaceOverTls, answer: Answer) -> None:
+    over_tls.stand(answer)
+    assert await refused_push(over_tls.house, client=over_tls.agent) == NOBODY
+
+
+# --- what it must say
+
+
+@pytest.mark.requirement("CIMD-3", proves="holds")
+async def test_the_document_says_its_own_url_to_the_letter(place: DocumentPlace) -> None:
+    place.publish(f"https://{HOST}/b%20c", jwks_uri=JWKS_URI)
+    assert (await place.peer(f"https://{HOST}/b%20c").push()).request_uri
+
+
+@pytest.mark.requirement("CIMD-3", proves="refused")
+@pytest.mark.attack("CIM-02")
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(f"{CLIENT_ID}/", CLIENT_ID.upper(), f"https://{HOST}/Assistant.json", f"https://{HOST}/%61ssistant.json"),
+        *(f"https://{HOST}:443/assistant.json", f"https://{HOST}//assistant.json", f"{CLIENT_ID}#", f" {CLIENT_ID}"),
+        *("https://other.example/assistant.json", "assistant", "", None, [CLIENT_ID], {"a": CLIENT_ID}, 1, ...),
+    ],
+)
+async def test_a_document_of_another_client_id_is_none(place: DocumentPlace, said: object) -> None:
+    place.publish()
+    place.put(json.dumps({n: v for n, v in {**described(), "client_id": said}.items() if v is not ...}).encode())
+    assert await refused_push(place.house, client=place.agent) == NOBODY
+
+
+@pytest.mark.attack("CIM-13")
+@pytest.mark.parametrize(
+    "bend",
+    [
+        lambda body: body.replace(b'"client_name"', b'"client_id":"https://agents.example/other.json","client_name"'),
+        lambda body: b"\xef\xbb\xbf" + body,
+        lambda body: body[:-1] + b',"deep":' + b"[" * 64 + b"]" * 64 + b"}",
+        lambda body: b"[" + body + b"]",
+        lambda body: body + body,
+        lambda body: body[:-1],
+        lambda body: body[:-1] + b',"a":NaN}',
+        lambda body: body.replace(b"The assistant", b"\xff"),
+        lambda body: body.replace(b"The assistant", b"\\ud800"),
+        lambda body: body.replace(b'["https://agents.example/callback"]', b'"https://agents.example/callback"'),
+    ],
+    ids=["twice", "BOM", "nesting", "array", "two", "cut", "NaN", "UTF-8", "surrogate", "redirect_uris"],
+)
+async def test_json_that_two_parsers_read_differently_is_no_document(place: DocumentPlace, bend: Any) -> None:
+    place.put(bend(json.dumps(described(), separators=(",", ":")).encode()))
+    assert await refused_push(place.house, client=place.agent) == NOBODY
+
+
+@pytest.mark.requirement("CIMD-4", proves="holds")
+@pytest.mark.requirement("CIMD-5", proves="holds")
+@pytest.mark.parametrize("by_value", [False, True])
+async def test_the_keys_of_the_document_are_what_the_client_is_known_by(place: DocumentPlace, by_value: bool) -> None:
+    if by_value:
+        place.publish(jwks={"keys": [KEY.jwk(kid="first")]}, jwks_uri=...)
+    done, pushed = await a_code(place.house, client=place.agent)
+    tokens = await place.agent.redeem(done, pushed)
+    assert (await place.agent.refresh(tokens.refresh_token or "")).access_token
+
+
+@pytest.mark.requirement("CIMD-4", proves="refused")
+@pytest.mark.attack("CIM-07")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"token_endpoint_auth_method": f"client_secret_{kind}"} for kind in ("basic", "post", "jwt")),
+        *({"client_secret": secret} for secret in ("a secret", "", None, 0)),
+        *({"client_secret_expires_at": value} for value in (0, None, 2_000_000_000)),
+    ],
+    ids=str,
+)
+async def test_a_document_with_a_shared_secret_is_none(place: DocumentPlace, changes: dict[str, Any]) -> None:
+    assert await refused(place, **changes) == NOBODY
+
+
+@pytest.mark.requirement("CIMD-5", proves="refused")
+@pytest.mark.attack("CIM-07")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *(
+            {"token_endpoint_auth_method": method}
+            for method in ("none", "tls_client_auth", "attest_jwt_client_auth", "")
+        ),
+        *({"token_endpoint_auth_method": method} for method in (..., None, ["private_key_jwt"], "PRIVATE_KEY_JWT")),
+        {"token_endpoint_auth_method": "self_signed_tls_client_auth"},
+        {"jwks_uri": ...},
+        {"jwks": {"keys": [KEY.jwk(kid="first")]}},
+        {"jwks_uri": ..., "jwks": {"keys": []}},
+        {"jwks_uri": ..., "jwks": {"keys": [KEY.private_jwk(kid="first")]}},
+        *({"jwks_uri": url} for url in ("https://keys.example/keys.json", f"https://{HOST}:8443/keys.json")),
+        *({"jwks_uri": url} for url in (f"https://www.{HOST}/keys.json", f"http://{HOST}/keys.json", "keys.json")),
+    ],
+    ids=str,
+)
+async def test_a_document_without_a_key_of_its_own_to_authenticate_with_is_none(
+    place: DocumentPlace, changes: dict[str, Any]
+) -> None:
+    assert await refused(place, **changes) == NOBODY
+
+
+async def test_whoever_has_not_its_key_is_not_the_client(place: DocumentPlace) -> None:
+    peer = place.peer(key=OTHER_KEY)
+    assert await refused_push(place.house, client=peer) == NOBODY
+
+
+# --- where the answer goes
+
+
+@pytest.mark.requirement("CIMD-6", proves="holds")
+@pytest.mark.parametrize("redirect_uri", [*LOOPBACKS, REDIRECT_URI])
+async def test_a_native_client_is_answered_on_its_own_machine_or_at_its_own_origin(
+    place: DocumentPlace, redirect_uri: str
+) -> None:
+    uris = ["http://127.0.0.1/callback", "http://[::1]/callback", REDIRECT_URI]
+    place.publish(application_type="native", redirect_uris=uris)
+    peer = place.peer(redirect_uri=redirect_uri)
+    done, pushed = await a_code(place.house, client=peer)
+    assert (await peer.redeem(done, pushed)).access_token
+
+
+@pytest.mark.requirement("CIMD-6", proves="refused")
+@pytest.mark.attack("CIM-09")
+@pytest.mark.parametrize(
+    "redirect_uri",
+    [
+        *("https://other.example/callback", f"https://{HOST}:8443/callback", f"https://www.{HOST}/callback"),
+        *(f"https://{HOST}.evil.example/callback", "https://127.0.0.1/callback", "https://agents.example./callback"),
+    ],
+)
+async def test_a_redirect_uri_of_another_origin_is_not_registered(place: DocumentPlace, redirect_uri: str) -> None:
+    place.publish(application_type="native", redirect_uris=[REDIRECT_URI, redirect_uri])
+    await ready(place.house, place.agent)
+    peer = place.agent
+    peer.redirect_uri = redirect_uri
+    assert await refused_push(place.house, client=peer) == NOT_REGISTERED
+    place.publish(redirect_uris=[redirect_uri], application_type="native")
+    place.forget()
+    assert await refused_push(place.house, client=peer) == NOT_REGISTERED
+
+
+@pytest.mark.parametrize("missing", ["client_name", "redirect_uris"])
+@pytest.mark.parametrize("value", [..., None, "", []])
+async def test_a_document_without_a_name_or_a_redirect_uri_is_none(
+    place: DocumentPlace, missing: str, value: object
+) -> None:
+    assert await refused(place, **{missing: value}) == NOBODY
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"redirect_uris": [REDIRECT_URI, "javascript:alert(1)"]},
+        {"redirect_uris": [REDIRECT_URI, f"https://{HOST}/*"]},
+        {"redirect_uris": ["http://127.0.0.1/callback"]},
+        {"redirect_uris": [f"{REDIRECT_URI}#a"]},
+        {"post_logout_redirect_uris": ["https://other.example/bye"]},
+        {"sector_identifier_uri": f"https://{HOST}/sector.json"},
+        {"client_name": "a\u202eb"},
+        {"grant_types": ["client_credentials"]},
+        {"grant_types": ["refresh_token"]},
+        {"grant_types": ["authorization_code", "implicit", 1]},
+        {"grant_types": "authorization_code"},
+        {"scope": "admin"},
+        {"scope": ["accounts:read"]},
+        {"id_token_signed_response_alg": "RS256"},
+        {"id_token_signed_response_alg": "none"},
+        {"dpop_bound_access_tokens": False},
+        {"require_pushed_authorization_requests": False},
+        {"request_uris": [f"https://{HOST}/request"]},
+        {"subject_type": "pairwise", "redirect_uris": [REDIRECT_URI, "https://other.example/callback"]},
+    ],
+    ids=str,
+)
+async def test_a_document_that_could_not_be_registered_is_none(place: DocumentPlace, changes: dict[str, Any]) -> None:
+    assert await refused(place, **changes) == NOBODY
+
+
+async def test_of_what_a_document_asks_for_only_what_is_open_to_documents_is_had(place: DocumentPlace) -> None:
+    place.publish(scope="accounts:read admin", grant_types=["authorization_code", "client_credentials", "urn:a:b"])
+    await ready(place.house, place.agent)
+    assert await refused_push(place.house, client=place.agent, form={"scope": "admin"}) == (400, "invalid_scope")
+    done, pushed = await a_code(place.house, client=place.agent)
+    assert (await place.agent.redeem(done, pushed)).refresh_token is None
+    with pytest.raises(Refused) as raised:
+        await place.agent.client_credentials()
+    assert (raised.value.status, raised.value.error) == (400, "unauthorized_client")
+
+
+# --- for how long
+
+
+@pytest.mark.requirement("CIMD-7", proves="holds")
+@pytest.mark.attack("CIM-12")
+@pytest.mark.parametrize(
+    ("max_age", "good_for"), [(None, 300), (0, 300), (299, 300), (3600, 3600), (86_400, 86_400), (31_536_000, 86_400)]
+)
+async def test_a_document_is_kept_as_long_as_its_host_says_within_our_bounds(
+    place: DocumentPlace, max_age: int | None, good_for: int
+) -> None:
+    place.publish(max_age=max_age)
+    await place.agent.push()
+    place.house.clock.advance(good_for - 1)
+    await place.agent.push()
+    assert place.asked() == 1
+    place.house.clock.advance(1)
+    await place.agent.push()
+    assert place.asked() == 2
+
+
+@pytest.mark.attack("CIM-12")
+async def test_keys_that_stand_in_a_document_are_known_for_five_minutes_at_most(place: DocumentPlace) -> None:
+    place.publish(jwks={"keys": [KEY.jwk(kid="first")]}, jwks_uri=..., max_age=31_536_000)
+    await place.agent.push()
+    place.publish(jwks={"keys": [OTHER_KEY.jwk(kid="first")]}, jwks_uri=..., max_age=31_536_000)
+    place.house.clock.advance(300)
+    assert await refused_push(place.house, client=place.agent) == NOBODY
+
+
+async def test_a_document_that_did_not_change_is_known_by_its_entity_tag(place: DocumentPlace) -> None:
+    place.fetch.documents[CLIENT_ID] = FetchedDocument(body=json.dumps(described()).encode(), entity_tag='"one"')
+    for _ in range(3):
+        assert (await place.agent.push()).request_uri
+        place.house.clock.advance(300)
+    assert place.asked() == 3
+    place.fetch.documents[CLIENT_ID] = FetchedDocument(body=b"{}", entity_tag='"two"')
+    assert await refused_push(place.house, client=place.agent) == NOBODY
+
+
+@pytest.mark.requirement("CIMD-7", proves="refused")
+@pytest.mark.attack("CIM-12")
+async def test_neither_an_error_nor_an_invalid_document_is_kept(place: DocumentPlace) -> None:
+    good = place.fetch.documents.pop(CLIENT_ID)
+    assert await refused_push(place.house, client=place.agent) == NOBODY
+    place.put(b"{}", max_age=31_536_000)
+    assert await refused_push(place.house, client=place.agent) == NOBODY
+    place.publish(token_endpoint_auth_method="none", max_age=31_536_000)
+    assert await refused_push(place.house, client=place.agent) == NOBODY
+    place.fetch.documents[CLIENT_ID] = good
+    assert (await place.agent.push()).request_uri
+    assert place.asked() == 4
+    del place.fetch.documents[CLIENT_ID]
+    place.house.clock.advance(300)
+    assert await refused_push(place.house, client=place.agent) == NOBODY  # what has grown old is not good for anything
+    place.fetch.documents[CLIENT_ID] = good
+    assert (await place.agent.push()).request_uri
+
+
+# --- whose
+
+
+@pytest.mark.requirement("CIMD-12", proves="holds")
+async def test_the_metadata_says_that_documents_are_clients_here(place: DocumentPlace) -> None:
+    assert (await place.agent.discover())["client_id_metadata_document_supported"] is True
+
+
+@pytest.mark.requirement("CIMD-12", proves="refused")
+async def test_where_documents_are_switched_off_a_url_is_nobody_and_nothing_is_fetched() -> None:
+    place = DocumentPlace(documents=None)
+    assert "client_id_metadata_document_supported" not in await place.agent.discover()
+    assert await refused_push(place.house, client=place.agent) == NOBODY
+    assert place.fetch.asked == []
+
+
+@pytest.mark.requirement("CIMD-13", proves="holds")
+async def test_a_host_that_is_allowed_gets_its_scope_and_no_more(place: DocumentPlace) -> None:
+    narrow = DocumentPlace(documents=replace(DOCUMENTS, scope=frozenset({"accounts:read"})))
+    assert (await narrow.agent.push()).request_uri
+    form = {"scope": "transfers:write"}
+    assert await refused_push(narrow.house, client=narrow.agent, form=form) == (400, "invalid_scope")
+
+
+@pytest.mark.requirement("CIMD-13", proves="refused")
+@pytest.mark.parametrize(
+    "host", ["other.example", f"www.{HOST}", f"{HOST}.evil.example", "example", "evilagents.example"]
+)
+async def test_a_host_that_nobody_allowed_is_refused_and_not_asked(place: DocumentPlace, host: str) -> None:
+    client_id = f"https://{host}/assistant.json"
+    place.publish(client_id)
+    assert await refused_push(place.house, client=place.peer(client_id)) == NOBODY
+    assert place.fetch.asked == []
+
+
+async def test_a_host_that_is_not_allowed_any_more_ends_what_it_has_begun(place: DocumentPlace) -> None:
+    done, pushed = await a_code(place.house, client=place.agent)
+    opened = await place.agent.push()
+    documents = replace(DOCUMENTS, hosts=frozenset({"other.example"}))
+    place.house.context = replace(place.house.context, policy=replace(place.house.context.policy, documents=documents))
+    place.forget()
+    request = place.agent.code_request(done.code or "", pushed)
+    response = await place.agent.send(request)
+    assert (response.status_code, response.json()["error"]) == NOBODY
+    assert (await refused_page(place.house, query_for(opened, CLIENT_ID)))[0] == 400
+
+
+@pytest.mark.requirement("CIMD-14", proves="holds")
+async def test_a_code_and_its_refresh_token_outlive_a_change_of_keys(place: DocumentPlace) -> None:
+    done, pushed = await a_code(place.house, client=place.agent)
+    place.fetch.documents[JWKS_URI] = published(OTHER_KEY.jwk(kid="second"))
+    place.publish(client_uri=f"https://{HOST}/about", contacts=["a@agents.example"])
+    place.forget()
+    place.agent.client_key, place.agent.kid = OTHER_KEY, "second"
+    tokens = await place.agent.redeem(done, pushed)
+    assert (await place.agent.refresh(tokens.refresh_token or "")).access_token
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"client_name": "The other assistant"},
+    {"redirect_uris": [REDIRECT_URI, f"https://{HOST}/other"]},
+    {"redirect_uris": [f"https://{HOST}/other"]},
+    {"jwks_uri": f"https://{HOST}/other.json"},
+    {"jwks_uri": ..., "jwks": {"keys": [KEY.jwk(kid="first")]}},
+]
+
+
+@pytest.mark.requirement("CIMD-14", proves="refused")
+@pytest.mark.attack("CIM-08")
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+async def test_a_document_that_is_swapped_after_the_consent_gets_nothing_for_the_code(
+    place: DocumentPlace, changes: dict[str, Any]
+) -> None:
+    done, pushed = await a_code(place.house, client=place.agent)
+    swap(place, changes)
+    with pytest.raises(Refused) as raised:
+        await place.agent.redeem(done, pushed)
+    assert (raised.value.status, raised.value.error) == (400, "invalid_grant")
+
+
+@pytest.mark.attack("CIM-08")
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+async def test_a_document_that_is_swapped_between_push_and_consent_is_not_asked_about(
+    place: DocumentPlace, changes: dict[str, Any]
+) -> None:
+    pushed = await place.agent.push()
+    swap(place, changes)
+    assert (await refused_page(place.house, query_for(pushed, CLIENT_ID))) == (400, "invalid_request")
+
+
+@pytest.mark.attack("CIM-08")
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+async def test_a_document_that_is_swapped_while_the_person_decides_gets_no_code(
+    place: DocumentPlace, changes: dict[str, Any]
+) -> None:
+    consent = await place.house.asked(client=place.agent)
+    swap(place, changes)
+    answer = await place.agent.browser.submit(consent, "consent-approve")
+    assert (answer.status, answer.error) == (400, "invalid_request")  # type: ignore[union-attr]
+
+
+@pytest.mark.attack("CIM-08")
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+async def test_a_document_that_is_swapped_later_ends_the_refreshing(
+    place: DocumentPlace, changes: dict[str, Any]
+) -> None:
+    done, pushed = await a_code(place.house, client=place.agent)
+    tokens = await place.agent.redeem(done, pushed)
+    swap(place, changes)
+    with pytest.raises(Refused) as raised:
+        await place.agent.refresh(tokens.refresh_token or "")
+    assert (raised.value.status, raised.value.error) == (400, "invalid_grant")
+
+
+def swap(place: DocumentPlace, changes: dict[str, Any]) -> None:
+    """Another document, whose client can authenticate as before, at a worker that has none at hand."""
+    place.fetch.documents[f"https://{HOST}/other.json"] = place.fetch.documents[JWKS_URI]
+    place.publish(**changes)
+    place.forget()
+
+
+# --- what is blocked, and what is too much
+
+
+async def test_a_client_that_is_blocked_is_nobody_at_once(place: DocumentPlace) -> None:
+    done, pushed = await a_code(place.house, client=place.agent)
+    opened = await place.agent.push()
+    place.house.store.block(CLIENT_ID)
+    assert await refused_push(place.house, client=place.agent) == NOBODY
+    assert await refused_tokens(place.house, lambda: place.agent.code_request(done.code or "", pushed)) == NOBODY
+    assert (await refused_page(place.house, query_for(opened, CLIENT_ID)))[0] == 400
+
+
+async def test_whoever_fails_too_often_is_refused_before_anything_is_fetched(place: DocumentPlace) -> None:
+    stranger = place.peer(key=OTHER_KEY)
+    for _ in range(101):
+        response = await stranger.send(stranger.push_request(code_verifier="v" * 43, state="s"))
+    assert response.status_code == 429
+    place.forget()
+    before = place.asked()
+    response = await place.agent.send(place.agent.push_request(code_verifier="v" * 43, state="s"))
+    assert response.status_code == 429
+    assert place.asked() == before
+
+
+@pytest.mark.attack("CIM-10")
+async def test_a_flood_of_client_ids_is_met_by_few_fetches_and_no_rows(place: DocumentPlace) -> None:
+    assert (await place.agent.push()).request_uri
+    rows = len(place.house.store.handles_of(HandleKind.REQUEST_URI))
+    statuses: dict[int, int] = {}
+    for number in range(300):
+        peer = place.peer(f"https://{HOST}/{number}.json")
+        response = await peer.send(peer.push_request(code_verifier="v" * 43, state="s"))
+        statuses[response.status_code] = statuses.get(response.status_code, 0) + 1
+    limit = client_documents.PER_HOST_IN_WINDOW
+    assert statuses == {401: limit - 1, 429: 301 - limit}
+    assert len(place.fetch.asked) == limit + 1  # and the keys of the good one
+    assert len(place.house.store.handles_of(HandleKind.REQUEST_URI)) == rows
+    place.house.clock.advance(300)
+    assert (await place.agent.push()).request_uri  # who is known is renewed whatever strangers do
+
+
+@pytest.mark.attack("CIM-11")
+@pytest.mark.parametrize("port", ["", ":8443"])
+@pytest.mark.parametrize("path", ["/jwks", "/par", "/.well-known/oauth-authorization-server", "/t/acme/jwks"])
+async def test_we_ask_nothing_of_ourselves(path: str, port: str) -> None:
+    hosts = DOCUMENTS.hosts | {"as.example", "mtls.as.example:8443", "mtls.as.example"}
+    place = DocumentPlace(documents=replace(DOCUMENTS, hosts=hosts))
+    policy = replace(place.house.context.policy, mutual_tls_url="https://mtls.as.example:8443")
+    place.house.context = replace(place.house.context, policy=policy)
+    place.forget()
+    host = "https://mtls.as.example:8443" if port else ISSUER
+    for client_id in (f"{host}{path}", f"https://mtls.as.example{path}"):
+        assert await refused_push(place.house, client=place.peer(client_id)) == NOBODY
+        assert place.house.last_detail == "document: the host is our own"
+    assert place.fetch.asked == []
