@@ -68,6 +68,7 @@ class Registrant(FapiClient):
         self.authority = authority
         self.software_id = software_id
         self.binds = False
+        self.shown: Any = None  # the certificate that it shows where it is asked for one (tests.support.certificates)
         self.information: dict[str, Any] = {}
         self.metadata["registration_endpoint"] = f"{self.issuer}/register"
 
@@ -132,6 +133,16 @@ class Registrant(FapiClient):
         if self.binds or self.lies.proof is not TRUTH:
             headers += [("dpop", value) for value in self._proofs(method, url, token, None)]
         return headers
+
+    async def send(self, message: Message, *, method: str = "POST", key: PeerKey | None = None) -> httpx2.Response:
+        """Send a message as it is, with the certificate where one is shown."""
+        url, headers, body = message
+        extensions = {} if self.shown is None else {"certificate": self.shown}
+        request = self.http.build_request(method, url, headers=list(headers), content=body, extensions=extensions)
+        response = await self.http.send(request, follow_redirects=False)
+        self.http.cookies.clear()
+        self.remember(url, response, key=key)
+        return response
 
     async def register(
         self, *, statement: Any = TRUTH, token: str | None = None, sign: bool = False, **members: Any

@@ -49,7 +49,9 @@ async def approved(context: Context, request: EndpointRequest, statement: object
         raise InvalidClientMetadata(
             "a statement and a token", "use a software statement or an initial access token, not both"
         )
-    return await by_statement(context, request, statement, offered_proof(context, request))
+    proof = offered_proof(context, request)
+    by = await by_statement(context, request, statement, proof)
+    return by.after(*proof_spent(proof, InvalidDpopProof("proof replayed")))
 
 
 async def by_statement(
@@ -61,6 +63,8 @@ async def by_statement(
     counted: bool = True,
 ) -> Approved:
     """What a trusted authority says; `counted` unless it stands on file for this client already.
+
+    The proof is judged and not spent here.
 
     Raises:
         InvalidSoftwareStatement, UnapprovedSoftwareStatement: RFC 7591 §3.2.2.
@@ -86,9 +90,8 @@ async def by_statement(
     if await context.reading.is_withdrawn(verified.issuer, verified.jti, verified.software_id):
         raise UnapprovedSoftwareStatement("statement: it or its software is withdrawn")
     stands = Require(required=Required.APPROVER, identifier=authority.issuer, version=authority.version)
-    effects, lost = proof_spent(proof)
-    lost[stands] = Refuse(error=UnapprovedSoftwareStatement("statement: the authority changed"))
-    effects += (stands,)
+    effects: tuple[Effect, ...] = (stands,)
+    lost: dict[Effect, Refuse] = {stands: Refuse(error=UnapprovedSoftwareStatement("statement: the authority changed"))}
     if counted:
         use = statement_uses(presented, verified, authority.policy)
         lost[use] = Refuse(error=InvalidSoftwareStatement("statement: used before"))
@@ -113,22 +116,24 @@ async def _by_token(context: Context, request: EndpointRequest, offered: Credent
         raise InvalidToken("initial access token: over or used up")
     stands = Require(required=Required.APPROVER, identifier=found.approver, version=found.version)
     use = SpendInitialToken(approver=found.approver)
-    effects, lost = proof_spent(proof)
+    replayed = as_resource(context, request, InvalidDpopProof("proof replayed"))
     over = Refuse(error=as_resource(context, request, InvalidToken("initial access token: used up meanwhile")))
-    lost |= {stands: over, use: over}
-    return Approved(
+    by = Approved(
         approval=Approval(approver=found.approver, version=found.version),
         policy=found.policy,
         statement=None,
         proof=proof,
-        effects=(*effects, stands, use),
-        lost=lost,
+        effects=(stands, use),
+        lost={stands: over, use: over},
     )
+    return by.after(*proof_spent(proof, replayed))
 
 
-def proof_spent(proof: VerifiedProof | None) -> tuple[tuple[Effect, ...], dict[Effect, Refuse]]:
+def proof_spent(
+    proof: VerifiedProof | None, replayed: ProtocolError
+) -> tuple[tuple[Effect, ...], dict[Effect, Refuse]]:
     """What spends a proof, where there is one, and what losing that means (DPOP-16)."""
     if proof is None:
         return (), {}
     once = proof_once(proof)
-    return (once,), {once: Refuse(error=InvalidDpopProof("proof replayed"))}
+    return (once,), {once: Refuse(error=replayed)}

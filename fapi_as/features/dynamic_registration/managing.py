@@ -25,8 +25,9 @@ from fapi_as.kernel.messages import EndpointRequest, Json, NoContent
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.kernel.sender_constraint import nonce_headers
 from fapi_as.protocol.decisions import Refuse
-from fapi_as.protocol.effects import Effect, Require, Required
+from fapi_as.protocol.effects import Require, Required
 from fapi_as.protocol.errors import (
+    InvalidDpopProof,
     ProtocolError,
     RegistrationForbidden,
     StorageUnavailable,
@@ -167,7 +168,7 @@ async def _authenticated(context: Context, request: EndpointRequest) -> _Manager
     if not any(hmac.compare_digest(digest, known) for known in counting):
         raise InvalidToken("registration access token: another one")
     proof = proved(context, request, offered, kept.token_jkt)
-    effects, lost = proof_spent(proof)
+    effects, lost = proof_spent(proof, as_resource(context, request, InvalidDpopProof("proof replayed")))
     gone = as_resource(context, request, InvalidToken("registration access token: it does not count any more"))
     presented = PresentedToken(digest=digest, not_counting=gone, proof=proof, effects=effects, lost=lost)
     return _Manager(kept=kept, token=offered.token, presented=presented)
@@ -196,7 +197,7 @@ async def _approved_again(context: Context, request: EndpointRequest, manager: _
         raise UnapprovedSoftwareStatement("statement: of another authority than the one of this client")
     if by.statement is None or by.statement.software_id != kept.software_id:
         raise UnapprovedSoftwareStatement("statement: about other software than this client")
-    return by
+    return by.after(presented.effects, presented.lost)
 
 
 def _by_its_token(kept: KeptRegistration, presented: PresentedToken) -> Approved:
@@ -204,15 +205,15 @@ def _by_its_token(kept: KeptRegistration, presented: PresentedToken) -> Approved
     if approval is None or kept.policy is None:
         raise RegistrationForbidden("nobody approves this client")
     stands = Require(required=Required.APPROVER, identifier=approval.approver, version=approval.version)
-    changed: dict[Effect, Refuse] = {stands: Refuse(error=RegistrationForbidden("the approver changed"))}
-    return Approved(
+    by = Approved(
         approval=approval,
         policy=kept.policy,
         statement=None,
         proof=presented.proof,
-        effects=(*presented.effects, stands),
-        lost={**presented.lost, **changed},
+        effects=(stands,),
+        lost={stands: Refuse(error=RegistrationForbidden("the approver changed"))},
     )
+    return by.after(presented.effects, presented.lost)
 
 
 async def _refuse(context: Context, request: EndpointRequest, manager: _Manager, error: ProtocolError) -> NoReturn:

@@ -60,6 +60,10 @@ class Approved:
     effects: tuple[Effect, ...]
     lost: Mapping[Effect, Refuse]
 
+    def after(self, effects: tuple[Effect, ...], lost: Mapping[Effect, Refuse]) -> Approved:
+        """The same, with credentials that are spent first."""
+        return replace(self, effects=(*effects, *self.effects), lost={**lost, **self.lost})
+
     def with_signature(self, once: TakeOnce | None) -> Approved:
         """The same with the jti of a signed request, which is spent, too."""
         if once is None:
