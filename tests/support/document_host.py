@@ -49,7 +49,7 @@ def endless(begin: bytes, piece: bytes, *, pause: float = 0.0, times: int = 200_
 class DocumentHost:
     """Answers by path; `heads` are the requests, `certificates` what certificates the peers showed."""
 
-    def __init__(self, directory: Path, *names: str) -> None:
+    def __init__(self, directory: Path, *names: str, place: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         authority = trustme.CA()
         self.ca_file = directory / "document-host-ca.pem"
         authority.cert_pem.write_to_path(str(self.ca_file))
@@ -61,7 +61,7 @@ class DocumentHost:
         self.heads: list[bytes] = []
         self.certificates: list[bytes | None] = []
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=600)
+        self._listener = socket.create_server(place, backlog=600)
         self.port = int(self._listener.getsockname()[1])
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -109,9 +109,9 @@ class DocumentHost:
 
 
 @contextlib.contextmanager
-def document_host(directory: Path, *names: str) -> Iterator[DocumentHost]:
+def document_host(directory: Path, *names: str, place: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[DocumentHost]:
     """A host that runs."""
-    host = DocumentHost(directory, *names)
+    host = DocumentHost(directory, *names, place=place)
     try:
         yield host
     finally:
