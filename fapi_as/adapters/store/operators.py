@@ -14,6 +14,7 @@ from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from fapi_as.adapters.store.changes import Change, Changes
+from fapi_as.adapters.store.client_states import Approved
 from fapi_as.adapters.store.registered import (
     StoredClient,
     StoredFact,
@@ -86,19 +87,20 @@ class Operators:
             )
             change.session.add(row)
             self._record_client(change, identifier, "added", stamp)
-            return stored_client(row)
+            return stored_client(row, Approved.read(change.session, self._tenant))
 
     def client(self, client_id: str) -> StoredClient | None:
         """The client with this id, disabled or not."""
         with self._changes.read() as session:
             row = session.get(Client, (self._tenant, client_id))
-            return None if row is None else stored_client(row)
+            return None if row is None else stored_client(row, Approved.read(session, self._tenant))
 
     def clients(self) -> tuple[StoredClient, ...]:
         """Every client, disabled ones too, by id."""
         with self._changes.read() as session:
             rows = session.exec(select(Client).where(Client.tenant == self._tenant).order_by(Client.client_id))
-            return tuple(stored_client(row) for row in rows)
+            approved = Approved.read(session, self._tenant)
+            return tuple(stored_client(row, approved) for row in rows)
 
     def set_client_enabled(self, client_id: str, stamp: Stamp, *, enabled: bool) -> None:
         """Let a client in or keep it out.

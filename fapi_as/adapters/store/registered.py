@@ -6,13 +6,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fapi_as.adapters.store.client_states import Approved, ClientState
 from fapi_as.adapters.store.tables import Approver, Audit, Client, Resource, User, Withdrawn
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredClient:
-    """A client as it is registered; `metadata` as RFC 7591 §3.2.1 shows it."""
+    """A client as it is registered; `metadata` as RFC 7591 §3.2.1 shows it.
+
+    One that an operator registered has no approver and no end, and nobody keeps when it was used. The times of the
+    others are NumericDate; they end at `expires_at`, unless they are used or something still lives that they got.
+    """
 
     client_id: str
     metadata: Mapping[str, object]
@@ -20,6 +25,11 @@ class StoredClient:
     version: int
     registered_at: int
     changed_at: int
+    state: ClientState
+    approver: str | None
+    software_id: str | None
+    last_used_at: int | None
+    expires_at: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +94,8 @@ class StoredFact:
     stamp: Stamp
 
 
-def stored_client(row: Client) -> StoredClient:
-    """A row of clients."""
+def stored_client(row: Client, approved: Approved) -> StoredClient:
+    """A row of clients, and what has become of it."""
     return StoredClient(
         client_id=row.client_id,
         metadata=json.loads(row.registration),
@@ -93,6 +103,11 @@ def stored_client(row: Client) -> StoredClient:
         version=row.version,
         registered_at=row.registered_at,
         changed_at=row.changed_at,
+        state=approved.state(row),
+        approver=row.approver,
+        software_id=row.software_id,
+        last_used_at=row.last_used_at,
+        expires_at=row.expires_at,
     )
 
 

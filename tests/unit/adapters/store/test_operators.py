@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,21 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from fapi_as.adapters.store import AlreadyExists, NotFound, Operators, UnusableDatabase, migrate
+from fapi_as.adapters.store import (
+    AlreadyExists,
+    Approvals,
+    ClientState,
+    NotFound,
+    Operators,
+    UnusableDatabase,
+    migrate,
+)
 from fapi_as.adapters.store.changes import Change, Changes
-from fapi_as.adapters.store.tables import Authorization, Epoch
+from fapi_as.adapters.store.tables import Authorization, Client, Epoch
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.resource_registration import InvalidResourceMetadata
-from tests.support.store_harness import METADATA, NOW, STAMP, members
+from tests.support.store_harness import AUTHORITY, METADATA, NOW, POLICY, STAMP, authority_file, members
 
 BANK = "https://bank.example/mcp"
 
@@ -51,6 +60,76 @@ def test_a_client_is_kept_as_its_effective_metadata(operators: Operators) -> Non
     assert "unknown" not in added.metadata
     assert (added.enabled, added.registered_at) == (True, NOW)
     assert operators.client("nobody") is None
+
+
+def _let_in(url: str, *clients: tuple[str, str, str | None, str | None, int | None]) -> None:
+    with Changes(url).change("default") as change:
+        for client_id, approver, software_id, jti, last_used_at in clients:
+            change.session.add(
+                Client(
+                    tenant="default",
+                    client_id=client_id,
+                    registration=json.dumps(METADATA),
+                    version=1,
+                    enabled=1,
+                    registered_at=NOW,
+                    changed_at=NOW,
+                    approver=approver,
+                    software_id=software_id,
+                    statement_jti=jti,
+                    last_used_at=last_used_at,
+                    expires_at=NOW + 60,
+                )
+            )
+
+
+def test_what_has_become_of_a_client_follows_from_its_row_and_from_whoever_approved_it(
+    url: str, operators: Operators
+) -> None:
+    approvals = Approvals.open(url, "default")
+    approvals.add_authority(authority_file(), STAMP)
+    approvals.add_initial_token("one", b"t" * 32, {"policy": POLICY}, STAMP, uses=1, expires_at=NOW + 9)
+    operators.add_client(METADATA, "pinned", STAMP)
+    _let_in(
+        url,
+        ("pending", AUTHORITY, "software", "jti 1", None),
+        ("used", AUTHORITY, "software", "jti 2", NOW),
+        ("another", AUTHORITY, "another", "jti 3", NOW),
+        ("by token", "token:one", None, None, NOW),
+        ("orphan", "https://nobody.example", None, None, NOW),
+    )
+
+    def states() -> str:
+        found = {client.client_id: client.state.value[0] for client in operators.clients()}
+        return "".join(found[name] for name in ("pinned", "pending", "used", "another", "by token", "orphan"))
+
+    assert states() == "apaaas"
+    approvals.withdraw_statement(AUTHORITY, "jti 1", STAMP)
+    assert states() == "asaaas"
+    approvals.withdraw_software(AUTHORITY, "software", STAMP)
+    assert states() == "assaas"
+    approvals.reinstate_software(AUTHORITY, "software", STAMP)
+    approvals.add_authority(authority_file(scope=["payments:write"]), STAMP, replace=True)
+    assert states() == "asssas"
+    approvals.add_authority(authority_file(), STAMP, replace=True)
+    approvals.set_authority_enabled(AUTHORITY, STAMP, enabled=False)
+    assert states() == "asssas"
+    approvals.set_authority_enabled(AUTHORITY, STAMP, enabled=True)
+    operators.set_client_enabled("another", STAMP, enabled=False)
+    operators.set_client_enabled("pinned", STAMP, enabled=False)
+    assert states() == "ssasas"
+    approvals.revoke_initial_token("one", STAMP)  # what it let in stays
+    approvals.remove_authority(AUTHORITY, STAMP)
+    assert states() == "ssssas"
+
+
+def test_a_client_is_shown_with_who_approved_it_its_last_use_and_its_end(url: str, operators: Operators) -> None:
+    Approvals.open(url, "default").add_authority(authority_file(), STAMP)
+    _let_in(url, ("used", AUTHORITY, "software", "jti 2", NOW))
+    used = operators.client("used")
+    assert used is not None
+    assert (used.approver, used.software_id) == (AUTHORITY, "software")
+    assert (used.last_used_at, used.expires_at, used.state) == (NOW, NOW + 60, ClientState.ACTIVE)
 
 
 def test_every_change_bumps_the_epoch_and_writes_one_fact(url: str, operators: Operators) -> None:
