@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -46,6 +47,7 @@ from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import HandleKind
 from fapi_as.protocol.errors import AccessDenied, StorageUnavailable
 from fapi_as.protocol.handles import digest_of
+from fapi_as.protocol.languages import preferred_languages
 from fapi_as.protocol.parameters import parse, parse_form
 from fapi_as.protocol.redirect_uri import form_action_source
 from rs_kit.protocol.http import single
@@ -69,7 +71,7 @@ async def ask(context: Context, request: EndpointRequest) -> Page | SeeOther:
     if openid is not None and openid.wants_no_page:
         error = AuthorizationFailed(pending.request.validated, not_remembered(openid))
         return await _without_a_page(context, request, person, pending, error)
-    return _page(context, browser, person, pending)
+    return _page(context, browser, pending, _shown(context, request, person, pending))
 
 
 async def conclude(context: Context, request: EndpointRequest) -> SeeOther:
@@ -89,7 +91,7 @@ async def conclude(context: Context, request: EndpointRequest) -> SeeOther:
     person = await require_person(context, request, browser, pending)
     if person is None:
         return SeeOther(location=step_url(context.policy, "/login", pending.handle))
-    shown_today = shown_digest(shown_values(pending.request, person.user.username, context.policy))
+    shown_today = shown_digest(_shown(context, request, person, pending))
     facts = await _facts(context, request, person, pending, shown_today)
     if answer == "deny":
         denied = AuthorizationFailed(pending.request.validated, AccessDenied("the person said no"))
@@ -123,7 +125,7 @@ async def _without_a_page(
     pending: PendingInteraction,
     error: AuthorizationFailed,
 ) -> SeeOther:
-    shown = shown_digest(shown_values(pending.request, person.user.username, context.policy))
+    shown = shown_digest(_shown(context, request, person, pending))
     facts = await _facts(context, request, person, pending, shown)
     if not facts.is_remembered:
         await tell_client(context, request, error, pending.request_digest)
@@ -141,15 +143,22 @@ async def _approve(
     if ended is not None:
         approved = by_an_earlier_yes(approved, facts, ended)
     await settle(context, request, approved)
-    if facts.request.validated.openid is not None and not facts.is_remembered:
+    if facts.request.validated.openid is not None and facts.may_be_remembered and not facts.is_remembered:
         # in a decision of its own: whoever allows the same in two tabs at once is not refused for that
         with suppress(StorageUnavailable):
             await context.store.commit(remember(facts, drawn, request.now, context.policy), request.stamp)
     return allowed
 
 
-def _page(context: Context, browser: Visitor, person: SignedIn, pending: PendingInteraction) -> Page:
-    values = shown_values(pending.request, person.user.username, context.policy)
+def _shown(
+    context: Context, request: EndpointRequest, person: SignedIn, pending: PendingInteraction
+) -> Mapping[str, object]:
+    fields = [value.decode("latin-1") for name, value in request.headers if name == b"accept-language"]
+    languages = preferred_languages(", ".join(fields))
+    return shown_values(pending.request, person.user.username, context.policy, languages)
+
+
+def _page(context: Context, browser: Visitor, pending: PendingInteraction, values: Mapping[str, object]) -> Page:
     shown = shown_digest(values)
     return Page(
         template="consent/consent.html",

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
+from fapi_as.features.consent.client_words import client_words, is_assured
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from fapi_as.protocol.authorization_request import AuthorizationGrant
 from fapi_as.protocol.browser_session import Session
@@ -64,12 +65,13 @@ def access_duration(request: StandingRequest, policy: Policy) -> timedelta:
     return max(lifetimes)
 
 
-def shown_values(request: StandingRequest, username: str, policy: Policy) -> Mapping[str, object]:
+def shown_values(
+    request: StandingRequest, username: str, policy: Policy, languages: tuple[str, ...] = ()
+) -> Mapping[str, object]:
     """Everything that a person decides on, in the page's words (FAPI2-AZ-16)."""
     parts = urlsplit(request.validated.redirect_uri)
     return {
-        "client_name": request.client.client_name,
-        "client_id": request.client.client_id,
+        **client_words(request.client, request.validated.redirect_uri, languages),
         "redirect_host": parts.netloc,
         "redirects_to_this_device": parts.scheme == "http",  # only loopback literals may be http (FAPI2-AZ-8)
         "username": username,
@@ -131,7 +133,12 @@ class ConsentFacts:
     @property
     def is_remembered(self) -> bool:
         """Whether the person said yes to this before, and nothing has ended it."""
-        return self.remembered_until is not None
+        return self.remembered_until is not None and self.may_be_remembered
+
+    @property
+    def may_be_remembered(self) -> bool:
+        """Whether a yes may speak for the next time, too."""
+        return is_assured(self.request.client, self.request.validated.redirect_uri)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

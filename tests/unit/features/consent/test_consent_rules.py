@@ -80,7 +80,11 @@ DRAWN = DrawnHandles(code_digest=b"code", authorization_id="family")
 def test_the_page_shows_who_asks_for_what_in_words_and_where_the_answer_goes() -> None:
     assert shown_values(REQUEST, "alice", POLICY) == {
         "client_name": "Agent",
+        "client_language": None,
         "client_id": "agent",
+        "client_host": None,
+        "approved_by": "the operator of this service",
+        "publisher": None,
         "redirect_host": "client.example:8443",
         "redirects_to_this_device": False,
         "username": "alice",
