@@ -264,6 +264,7 @@ def _context(settings: Settings, adapters: _Adapters, clock: Clock) -> Context:
         client_keys=client_keys,
         client_documents=client_documents,
         certificate_trust=_client_trust(settings.mtls),
+        fetch=adapters.fetch,
         proof_keys=ProofKeys(),
         nonce_key=adapters.sealing.derive("dpop-nonce", DEFAULT_TENANT),
         browser_key=adapters.sealing.derive("browser", DEFAULT_TENANT),

@@ -16,6 +16,7 @@ from fapi_as.ports import (
     ClientDocuments,
     ClientKeys,
     Entropy,
+    Fetch,
     Passwords,
     Reading,
     Signer,
@@ -132,6 +133,7 @@ class Context:
     client_keys: ClientKeys
     client_documents: ClientDocuments
     certificate_trust: CertificateTrust
+    fetch: Fetch
     proof_keys: ProofKeys
     nonce_key: bytes
     browser_key: bytes

@@ -24,6 +24,7 @@ from fapi_as.ports import Fetch
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.policy import DocumentPolicy, Policy
 from rs_kit.protocol.dpop import ProofKeys
+from tests.support.fake_fetch import FakeFetch
 from tests.support.fakes import ISSUER, FrozenClock, PlainPasswords, SeededEntropy
 from tests.support.fapi_client import FapiClient
 from tests.support.house import PASSWORD, RESOURCE, SCOPES
@@ -134,6 +135,7 @@ class Estate:
                     monotonic=_seconds_of(clock),
                 ),
                 certificate_trust=NoTrust(),
+                fetch=fetch or FakeFetch(),
                 proof_keys=ProofKeys(),
                 nonce_key=self.sealing.derive("dpop-nonce", tenant),
                 browser_key=self.sealing.derive("browser", tenant),

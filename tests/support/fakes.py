@@ -22,6 +22,7 @@ from rs_kit.protocol import base64url
 from rs_kit.protocol.algorithms import canonical
 from rs_kit.protocol.dpop import ProofKeys
 from rs_kit.protocol.jws import SigningKey
+from tests.support.fake_fetch import FakeFetch
 from tests.support.memory_store import MemoryStore
 from tests.support.peer_keys import PeerKey
 
@@ -140,6 +141,7 @@ def context(
         client_keys=RegisteredKeys(),
         client_documents=NoDocuments(),
         certificate_trust=certificate_trust or NoTrust(),
+        fetch=FakeFetch(),
         proof_keys=ProofKeys(),
         nonce_key=NONCE_KEY,
         browser_key=BROWSER_KEY,

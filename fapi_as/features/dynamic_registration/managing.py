@@ -11,6 +11,7 @@ from fapi_as.features.dynamic_registration.approval import by_statement, proof_s
 from fapi_as.features.dynamic_registration.asked import Asked, read_body, verified_signature
 from fapi_as.features.dynamic_registration.credentials import as_resource, offered_token, proved
 from fapi_as.features.dynamic_registration.information import PATH, Information, information
+from fapi_as.features.dynamic_registration.offered import require_sector_document
 from fapi_as.features.dynamic_registration.registering import described
 from fapi_as.features.dynamic_registration.rules import (
     Approved,
@@ -102,6 +103,7 @@ async def _update(context: Context, request: EndpointRequest, manager: _Manager)
     require_replacement(asked.members, manager.client_id)
     by = await _approved_again(context, request, manager, asked)
     client = described(context, request, asked, by, manager.client_id)
+    await require_sector_document(context, client)
     once = await verified_signature(context, request, asked, client)
     token = context.entropy.handle()
     decision = decide_update(kept, client, manager.presented, digest_of(token), by.with_signature(once))

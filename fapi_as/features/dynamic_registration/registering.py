@@ -10,6 +10,7 @@ from fapi_as.features.dynamic_registration.approval import approved
 from fapi_as.features.dynamic_registration.asked import Asked, read_body, verified_signature
 from fapi_as.features.dynamic_registration.credentials import as_resource
 from fapi_as.features.dynamic_registration.information import PATH, Information, information
+from fapi_as.features.dynamic_registration.offered import require_offered, require_sector_document
 from fapi_as.features.dynamic_registration.rules import Approved, decide_registration
 from fapi_as.kernel.door import settle
 from fapi_as.kernel.messages import EndpointRequest, Json
@@ -48,6 +49,7 @@ async def _register(context: Context, request: EndpointRequest) -> Json:
     asked = read_body(request)
     by = await approved(context, request, asked.statement)
     client = described(context, request, asked, by, _CLIENT_ID + context.entropy.identifier())
+    await require_sector_document(context, client)
     once = await verified_signature(context, request, asked, client)
     token = context.entropy.handle()
     decision = decide_registration(client, digest_of(token), by.with_signature(once), context.policy, request.stamp)
@@ -78,7 +80,15 @@ def described(
         raise InvalidClientMetadata("not signed", "the registration request must be signed")
     client = parse_client(merged(asked.members, by.statement), client_id=client_id, version=0)
     client = replace(client, approval=by.approval)
-    return judged(client, by.policy, statement=by.statement, certificate=request.peer_certificate)
+    client = judged(
+        client,
+        by.policy,
+        statement=by.statement,
+        certificate=request.peer_certificate,
+        allowed_private_hosts=context.policy.allowed_private_hosts,
+    )
+    require_offered(context, client)
+    return client
 
 
 REGISTRATION: Final = Endpoint(
