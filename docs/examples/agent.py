@@ -2,8 +2,9 @@
 
 By hand, with a person at a browser on the same machine:
 
-    python agent.py --resource https://localhost:8445/mcp --issuer https://localhost:8443 --client-id demo-agent \
-        --key agent-key.pem --ca ca.pem --scope accounts:read get_balance '{"account": "checking"}'
+    python agent.py --resource https://localhost:8445/mcp --issuer https://localhost:8443 \
+        --software-statement statement.jwt --key agent-key.pem --kid agent-1 --ca ca.pem --store store \
+        --scope accounts:read get_balance '{"account": "checking"}'
 """
 
 from __future__ import annotations
@@ -23,20 +24,41 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from fapi_as.agent import AgentAuth, AgentError, AgentSettings, Identity, trust
+from fapi_as.agent import (
+    AgentAuth,
+    AgentError,
+    AgentSettings,
+    Identity,
+    MemoryRegistrationStore,
+    Registrant,
+    RegistrationStore,
+    trust,
+)
 from fapi_as.agent.auth import Authorize
+from fapi_as.agent.file_store import FileRegistrationStore
 from fapi_as.agent.loopback import Loopback
 from rs_kit.protocol.jws import SigningKey
+from rs_kit.protocol.secret import Secret
 
 REDIRECT_URI = "http://127.0.0.1:8400/callback"  # on this machine, so that no other can read the code (RFC 8252)
 
 
 class Session:
-    """One agent at one MCP server: its tokens last as long as this object."""
+    """One agent at one MCP server: its tokens last as long as this object, what it registers as long as the store."""
 
-    def __init__(self, settings: AgentSettings, *, trust: ssl.SSLContext, authorize: Authorize | None) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        trust: ssl.SSLContext,
+        authorize: Authorize | None,
+        registrations: RegistrationStore | None = None,
+    ) -> None:
         self.back_channel = httpx2.AsyncClient(verify=trust)
-        self.auth = AgentAuth(settings, back_channel=self.back_channel, authorize=authorize)
+        self.registrations = registrations if registrations is not None else MemoryRegistrationStore()
+        self.auth = AgentAuth(
+            settings, back_channel=self.back_channel, authorize=authorize, registrations=self.registrations
+        )
         self.http = httpx2.AsyncClient(verify=trust, auth=self.auth, timeout=30.0)
         self._resource = settings.resource
 
@@ -54,10 +76,14 @@ class Session:
 
 @asynccontextmanager
 async def session(
-    settings: AgentSettings, *, trust: ssl.SSLContext, authorize: Authorize | None = None
+    settings: AgentSettings,
+    *,
+    trust: ssl.SSLContext,
+    authorize: Authorize | None = None,
+    registrations: RegistrationStore | None = None,
 ) -> AsyncIterator[Session]:
     """A session that is closed at the end."""
-    opened = Session(settings, trust=trust, authorize=authorize)
+    opened = Session(settings, trust=trust, authorize=authorize, registrations=registrations)
     try:
         yield opened
     finally:
@@ -90,13 +116,18 @@ def reason(error: BaseException) -> str | None:
 async def _main(options: argparse.Namespace) -> None:
     identity = Identity(
         issuer=options.issuer,
-        client_id=options.client_id,
-        key=client_key(options.key),
+        client_id="",  # the server chooses it, once; from then on it is in the store
+        key=client_key(options.key, options.kid),
         redirect_uri=REDIRECT_URI,
     )
-    settings = AgentSettings(resource=options.resource, identities=(identity,), scope=tuple(options.scope.split()))
-    tls = trust(options.ca)
-    async with session(settings, trust=tls, authorize=authorize_here) as opened:
+    registrant = Registrant(
+        identity=identity,
+        metadata={"redirect_uris": ["http://127.0.0.1/callback"]},  # at any port of this machine
+        software_statement=Secret(options.software_statement.read_text("ascii").strip()),
+    )
+    settings = AgentSettings(resource=options.resource, registrants=(registrant,), scope=tuple(options.scope.split()))
+    tls, store = trust(options.ca), FileRegistrationStore(options.store, agent=registrant.name)
+    async with session(settings, trust=tls, authorize=authorize_here, registrations=store) as opened:
         print(await opened.call_tool(options.tool, json.loads(options.arguments)))
 
 
@@ -105,8 +136,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Call one tool of an MCP server.")
     parser.add_argument("--resource", required=True)
     parser.add_argument("--issuer", required=True)
-    parser.add_argument("--client-id", required=True)
+    parser.add_argument("--software-statement", required=True, type=Path)
     parser.add_argument("--key", required=True, type=Path)
+    parser.add_argument("--kid")
+    parser.add_argument("--store", required=True, type=Path)
     parser.add_argument("--ca")
     parser.add_argument("--scope", default="")
     parser.add_argument("tool")

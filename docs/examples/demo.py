@@ -1,8 +1,8 @@
 """The main job, once, end to end: tool calls that only the right agents can make, and a thief who cannot.
 
-Starts the real processes on free ports over TLS in a scratch directory, registers everything through the command line,
-lets a person sign in and allow the agent, calls a tool, and shows every theft failing. Exits 0 only if every step did
-what it says.
+Starts the real processes on free ports over TLS in a scratch directory, has an authority approve the agents, which
+then register themselves, lets a person sign in and allow the agent, calls a tool, and shows every theft failing. Exits
+0 only if every step did what it says.
 
     python demo.py            the demo
     python demo.py --dev      the same parts, left running until Ctrl-C
@@ -27,22 +27,22 @@ from typing import Final
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from newcomers import said_of_the_agent, said_of_the_robot
 from place import (
     ALLOWED,
-    CLIENT_ID,
     CLIENT_KEY_ID,
+    CLIENT_NAME,
     NOT_ALLOWED,
     PASSWORD,
-    ROBOT_ID,
-    ROBOT_NAME,
+    ROBOT,
+    ROBOT_SOFTWARE,
+    SOFTWARE,
     USERNAME,
     Place,
     StepFailed,
     done,
 )
 from processes import Processes, ProcessFailed, free_port
-
-from rs_kit.protocol.jws import SigningKey
 
 SECONDS: Final = 120.0
 EXAMPLES: Final = Path(__file__).resolve().parent
@@ -73,62 +73,57 @@ def start_servers(processes: Processes, place: Place) -> float:
 
 
 def register(processes: Processes, place: Place) -> None:
-    """Tell the authorization server about the MCP server, the two agents and the person."""
+    """Tell the authorization server about the MCP server and the person, and have the two agents approved."""
     resource = {
         "resource": place.resource,
         "resource_name": "Demo bank",
         "scopes": {ALLOWED: "See the balances of your accounts", NOT_ALLOWED: "Move money between your accounts"},
         "refresh_tokens": True,
     }
-    client = {
-        "client_id": CLIENT_ID,
-        "client_name": "Demo agent",
-        "application_type": "native",
-        "redirect_uris": ["http://127.0.0.1/callback"],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "token_endpoint_auth_method": "private_key_jwt",
-        "jwks": {"keys": [_new_client_key(place)]},
-        "scope": f"{ALLOWED} {NOT_ALLOWED}",
-    }
-    robot = {
-        "client_id": ROBOT_ID,
-        "client_name": "Demo robot",
-        "grant_types": ["client_credentials"],
-        "token_endpoint_auth_method": "tls_client_auth",
-        "tls_client_auth_san_dns": ROBOT_NAME,
-        "tls_client_certificate_bound_access_tokens": True,
-        "scope": ALLOWED,
-    }
+    _new_client_key(place)
+    certificate = ("--certificate", str(place.certificates / "agent.pem"))
     with ThreadPoolExecutor(4) as beside:  # four commands at once: each is one transaction of its own
         registered = {
-            place.resource: beside.submit(_add, processes, place, ("resource", "bank.json"), resource),
-            CLIENT_ID: beside.submit(_add, processes, place, ("client", "agent.json"), client),
-            ROBOT_ID: beside.submit(_add, processes, place, ("client", "robot.json"), robot),
+            place.resource: beside.submit(_add, processes, place, resource),
             USERNAME: beside.submit(
                 processes.command_json, "user", "add", USERNAME, "--password-stdin", stdin=PASSWORD + "\n"
+            ),
+            SOFTWARE: beside.submit(_approve, processes, place, SOFTWARE, said_of_the_agent(place)),
+            ROBOT_SOFTWARE: beside.submit(
+                _approve, processes, place, ROBOT_SOFTWARE, said_of_the_robot(), *certificate
             ),
         }
     for name, shown in registered.items():
         document = shown.result()
         if not isinstance(document, dict) or name not in document.values():
-            raise StepFailed(f"{name} is not in what fapi-as showed after adding it: {document}")
+            raise StepFailed(f"{name} is not in what fapi-as showed for it: {document}")
 
 
-def _add(processes: Processes, place: Place, what: tuple[str, str], members: Mapping[str, object]) -> object:
-    group, name = what
-    file = place.directory / name
-    file.write_text(json.dumps(members, indent=2), "utf-8")
-    return processes.command_json(group, "add", str(file))
+def _approve(
+    processes: Processes, place: Place, software_id: str, claims: Mapping[str, object], *options: str
+) -> object:
+    """Let the development authority sign what it says about a piece of software; nothing is told to the server."""
+    file = place.directory / f"{software_id}.json"
+    file.write_text(json.dumps(claims, indent=2), "utf-8")
+    shown = processes.command_json("statement", "issue", "--software-id", software_id, "--claims", str(file), *options)
+    if isinstance(shown, dict):
+        place.statement(software_id).write_text(f"{shown['software_statement']}\n", "ascii")
+    return shown
 
 
-def _new_client_key(place: Place) -> dict[str, object]:
+def _add(processes: Processes, place: Place, resource: Mapping[str, object]) -> object:
+    file = place.directory / "bank.json"
+    file.write_text(json.dumps(resource, indent=2), "utf-8")
+    return processes.command_json("resource", "add", str(file))
+
+
+def _new_client_key(place: Place) -> None:
     private_key = ec.generate_private_key(ec.SECP256R1())
     pem = private_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     place.client_key.touch(mode=0o600)
     place.client_key.write_bytes(pem)
-    return dict(SigningKey.from_private_key(private_key, kid=CLIENT_KEY_ID).public_jwk())
 
 
 def demo(directory: Path) -> None:
@@ -149,7 +144,8 @@ def demo(directory: Path) -> None:
         servers = start_servers(processes, place)
         done(f"authorization server {place.issuer} and MCP server {place.resource} answer over TLS")
         register(processes, place)
-        done(f"MCP server, agents {CLIENT_ID} and {ROBOT_ID} and user {USERNAME} registered through the command line")
+        done(f"MCP server and user {USERNAME} registered through the command line, and no agent")
+        done(f"an authority that the server trusts signed a software statement for {CLIENT_NAME} and one for {ROBOT}")
         asyncio.run(asyncio.wait_for(show(processes, place), SECONDS))
     whole = time.perf_counter() - started
     done(f"servers started in {servers:.1f} s, whole demo {whole:.1f} s")
@@ -179,7 +175,8 @@ def develop(directory: Path) -> None:
 def _call_by_hand(place: Place) -> str:
     return (
         f"{sys.executable} {EXAMPLES / 'agent.py'} --resource {place.resource} --issuer {place.issuer} "
-        f"--client-id {CLIENT_ID} --key {place.client_key} --ca {place.authority} --scope {ALLOWED} "
+        f"--software-statement {place.statement(SOFTWARE)} --key {place.client_key} --kid {CLIENT_KEY_ID} "
+        f"--ca {place.authority} --store {place.directory / 'agent-store'} --scope {ALLOWED} "
         """get_balance '{"account": "checking"}'"""
     )
 

@@ -9,9 +9,11 @@ from typing import Final
 
 from fapi_as.agent import ClientCertificate
 
-CLIENT_ID: Final = "demo-agent"
+SOFTWARE: Final = "demo-agent"  # the software_id that the authority gives; the client_id is the server's to choose
+CLIENT_NAME: Final = "Demo agent"
 CLIENT_KEY_ID: Final = "demo-agent-1"
-ROBOT_ID: Final = "demo-robot"
+ROBOT_SOFTWARE: Final = "demo-robot"
+ROBOT: Final = "Demo robot"
 ROBOT_NAME: Final = "agent.localhost"  # in its certificate, which `fapi-as init --dev` writes
 USERNAME: Final = "alice"
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - of a person who does not exist
@@ -51,6 +53,15 @@ class Place:
     def client_key(self) -> Path:
         """The agent's private key."""
         return self.directory / "agent-key.pem"
+
+    @property
+    def authority_key(self) -> Path:
+        """The key of the authority that approves software, as `fapi-as init --dev` writes it."""
+        return self.directory / "development-authority.key"
+
+    def statement(self, software_id: str) -> Path:
+        """What that authority says about a piece of software."""
+        return self.directory / f"{software_id}-statement.jwt"
 
     @property
     def robot_certificate(self) -> ClientCertificate:

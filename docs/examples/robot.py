@@ -6,10 +6,11 @@ from urllib.parse import parse_qsl
 
 import httpx2
 from agent import session
-from place import ALLOWED, ROBOT_ID, Place, StepFailed, done
-from thief import Outcome, Wiretap, outcome_of
+from newcomers import robot_that_nobody_knows
+from place import ALLOWED, ROBOT, Place, StepFailed, done
+from thief import Wiretap, outcome_of, refused
 
-from fapi_as.agent import AgentSettings, AuthMethod, GrantType, Identity
+from fapi_as.agent import AgentSettings, GrantType
 
 
 async def show_robot(place: Place) -> None:
@@ -18,37 +19,32 @@ async def show_robot(place: Place) -> None:
     Raises:
         StepFailed: it was not enough, or another one was.
     """
-    certificate = place.robot_certificate
-    identity = Identity(
-        issuer=place.issuer,
-        client_id=ROBOT_ID,
-        token_endpoint_auth_method=AuthMethod.TLS_CLIENT_AUTH,
-        certificate=certificate,
-        tls_client_certificate_bound_access_tokens=True,
-    )
+    registrant = robot_that_nobody_knows(place)
     settings = AgentSettings(
         resource=place.resource,
-        identities=(identity,),
+        registrants=(registrant,),
         scope=(ALLOWED,),
         grant_type=GrantType.CLIENT_CREDENTIALS,
     )
+    certificate = registrant.identity.certificate
+    if certificate is None:
+        raise StepFailed("the robot has no certificate")
     wiretap = Wiretap()
     async with session(settings, trust=certificate.context) as robot:
         wiretap.listen_to(robot.http, robot.back_channel)
         balance = await robot.call_tool("get_balance", {"account": "savings"})
     if "8000 EUR" not in balance:
         raise StepFailed(f"get_balance said {balance!r}")
+    registered, tokens = wiretap.last(b"software_statement", 201), robot.auth.agent.tokens
+    if tokens is None:
+        raise StepFailed("the robot has no tokens")
+    where = registered.url.netloc.decode()
+    done(f"{ROBOT} registered itself as {tokens.client_id} at {where}, with its statement and its certificate")
     asked, call = wiretap.last(b"grant_type=client_credentials"), wiretap.last(b"tools/call")
-    done(f"{ROBOT_ID} showed its certificate at {asked.url.netloc.decode()} and got a token that is bound to it")
+    done(f"{ROBOT} showed its certificate at {asked.url.netloc.decode()} and got a token that is bound to it")
     done(f"the robot called get_balance with that token and certificate: {balance}")
     async with httpx2.AsyncClient(verify=place.other_certificate.context, timeout=10.0) as thief:
         posted = await thief.post(asked.url, data=dict(parse_qsl(asked.content.decode())))
         called = await thief.post(call.url, content=call.content, headers=call.headers)
-    _refused("a token in the robot's name, with another certificate", outcome_of(posted), "invalid_client")
-    _refused("the robot's token, with another certificate", outcome_of(called), "invalid_token")
-
-
-def _refused(what: str, outcome: Outcome, error: str) -> None:
-    if (outcome.status, outcome.error) != (401, error):
-        raise StepFailed(f"{what}: expected 401 {error}, got {outcome.status} {outcome.error}")
-    done(f"refused with 401 {error}: {what}")
+    refused("a token in the robot's name, with another certificate", outcome_of(posted), 401, "invalid_client")
+    refused("the robot's token, with another certificate", outcome_of(called), 401, "invalid_token")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 import httpx2
+from place import StepFailed, done
 
 from fapi_as.agent.challenge import chosen
 from fapi_as.agent.clock_and_entropy import SystemClock, SystemEntropy
@@ -203,3 +204,15 @@ def outcome_of(response: httpx2.Response) -> Outcome:
     if error is None and response.headers.get("content-type") == "application/json":
         error = response.json().get("error")
     return Outcome(status=response.status_code, error=error, correlation_id=response.headers.get("x-correlation-id"))
+
+
+def refused(what: str, outcome: Outcome, status: int, error: str) -> str:
+    """Say that an attempt was refused as it has to be; gives the id under which the operator finds out why.
+
+    Raises:
+        StepFailed: it was not.
+    """
+    if (outcome.status, outcome.error) != (status, error):
+        raise StepFailed(f"{what}: expected {status} {error}, got {outcome.status} {outcome.error}")
+    done(f"refused with {status} {error}: {what}")
+    return outcome.correlation_id or ""

@@ -14,7 +14,7 @@ import httpx2
 
 from fapi_as.agent.auth import AgentAuth, Authorize
 from fapi_as.agent.errors import Misconfigured
-from fapi_as.agent.ports import TokenStore
+from fapi_as.agent.ports import RegistrationStore, TokenStore
 from fapi_as.agent.settings import AgentSettings
 
 RedirectHandler = Callable[[str], Awaitable[None]]
@@ -51,13 +51,14 @@ class McpProviderAuth(AgentAuth):
         redirect_handler: sends the person's browser to an address.
         callback_handler: waits until the browser has come back, and gives what it brought.
         store: where tokens outlive this object; the SDK's `TokenStorage` has no place for a key.
+        registrations: as for AgentAuth; the SDK's own registration is not run either.
 
     Raises:
         Misconfigured: the identities have different redirect URIs, of which the handlers cannot tell which it was, or
             want signed responses, which the handlers have no place for.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the ports of one agent, named at every call
         self,
         settings: AgentSettings,
         *,
@@ -65,6 +66,7 @@ class McpProviderAuth(AgentAuth):
         redirect_handler: RedirectHandler,
         callback_handler: CallbackHandler,
         store: TokenStore | None = None,
+        registrations: RegistrationStore | None = None,
     ) -> None:
         redirect_uris = {identity.redirect_uri for identity in settings.everybody}
         redirect_uri = redirect_uris.pop()
@@ -73,7 +75,9 @@ class McpProviderAuth(AgentAuth):
         if any(identity.authorization_signed_response_alg is not None for identity in settings.everybody):
             raise Misconfigured("the handlers of an MCP client bring no signed response: use AgentAuth with authorize")
         authorize = _by_handlers(redirect_uri, redirect_handler, callback_handler)
-        super().__init__(settings, back_channel=back_channel, authorize=authorize, store=store)
+        super().__init__(
+            settings, back_channel=back_channel, authorize=authorize, store=store, registrations=registrations
+        )
 
 
 def _by_handlers(redirect_uri: str, redirect: RedirectHandler, callback: CallbackHandler) -> Authorize:

@@ -14,17 +14,18 @@ from typing import Any
 
 import demo
 import httpx2
-from agent import REDIRECT_URI, client_key, reason
+from agent import REDIRECT_URI, reason
 from browser import Browser
 from fastmcp import Client as FastMcpClient
 from fastmcp.client.transports import StreamableHttpTransport
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult
-from place import ALLOWED, CLIENT_ID, CLIENT_KEY_ID, PASSWORD, ROBOT_ID, USERNAME, Place
+from newcomers import agent_that_nobody_knows, robot_that_nobody_knows
+from place import ALLOWED, PASSWORD, USERNAME, Place
 from processes import Processes
 
-from fapi_as.agent import AgentAuth, AgentSettings, AuthMethod, GrantType, Identity, McpProviderAuth, trust
+from fapi_as.agent import AgentAuth, AgentSettings, GrantType, McpProviderAuth, MemoryRegistrationStore, trust
 
 CALL = ("get_balance", {"account": "checking"})
 
@@ -72,9 +73,9 @@ CLIENTS = {"sdk": through_the_sdk, "fastmcp": through_fastmcp}
 
 async def all_of_them(place: Place) -> dict[str, object]:
     """Every client with every face of the agent."""
-    key = client_key(place.client_key, kid=CLIENT_KEY_ID)
-    identity = Identity(issuer=place.issuer, client_id=CLIENT_ID, key=key, redirect_uri=REDIRECT_URI)
-    settings = AgentSettings(resource=place.resource, identities=(identity,), scope=(ALLOWED,))
+    registrants = (agent_that_nobody_knows(place),)
+    settings = AgentSettings(resource=place.resource, registrants=registrants, scope=(ALLOWED,))
+    registrations = MemoryRegistrationStore()  # one registration for all of them: a statement is good for one
     said: dict[str, object] = {}
     tls = trust(place.authority)
     async with httpx2.AsyncClient(verify=tls) as back_channel:
@@ -85,8 +86,11 @@ async def all_of_them(place: Place) -> dict[str, object]:
                 back_channel=back_channel,
                 redirect_handler=person.redirect,
                 callback_handler=person.callback,
+                registrations=registrations,
             )
-            own = AgentAuth(settings, back_channel=back_channel, authorize=person.authorize)
+            own = AgentAuth(
+                settings, back_channel=back_channel, authorize=person.authorize, registrations=registrations
+            )
             said[f"{name}, provider"] = await call(place, provider, tls)
             said[f"{name}, own"] = await call(place, own, tls)
             said[f"{name}, scopes"] = [
@@ -98,21 +102,17 @@ async def all_of_them(place: Place) -> dict[str, object]:
 
 async def with_a_certificate(place: Place) -> dict[str, object]:
     """Every client with an agent whose tokens are bound to its certificate, and without that certificate."""
-    certificate = place.robot_certificate
-    identity = Identity(
-        issuer=place.issuer,
-        client_id=ROBOT_ID,
-        token_endpoint_auth_method=AuthMethod.TLS_CLIENT_AUTH,
-        certificate=certificate,
-        tls_client_certificate_bound_access_tokens=True,
-    )
+    registrant = robot_that_nobody_knows(place)
+    certificate = registrant.identity.certificate
+    assert certificate is not None
     settings = AgentSettings(
-        resource=place.resource, identities=(identity,), scope=(ALLOWED,), grant_type=GrantType.CLIENT_CREDENTIALS
+        resource=place.resource, registrants=(registrant,), scope=(ALLOWED,), grant_type=GrantType.CLIENT_CREDENTIALS
     )
+    registrations = MemoryRegistrationStore()
     said: dict[str, object] = {}
     async with httpx2.AsyncClient(verify=certificate.context) as back_channel:
         for name, call in CLIENTS.items():
-            auth = AgentAuth(settings, back_channel=back_channel)
+            auth = AgentAuth(settings, back_channel=back_channel, registrations=registrations)
             said[f"{name}, certificate"] = await call(place, auth, certificate.context)
             try:
                 await call(place, auth, trust(place.authority))
