@@ -14,7 +14,7 @@ from fapi_as.commands.printing import confirm, print_members, print_rows
 from fapi_as.commands.refusals import refusals
 
 if TYPE_CHECKING:
-    from fapi_as.adapters.store import StoredClient
+    from fapi_as.adapters.store import StoredClient, StoredWithdrawal
     from fapi_as.protocol.policy import Policy
     from fapi_as.settings import Fetch
 
@@ -46,15 +46,23 @@ def add(*, file: str, as_json: bool, config: Path) -> None:
 
 
 @client.command("list")
-@click.option("--inactive", is_flag=True, help="Also show clients that are disabled.")
+@click.option("--inactive", is_flag=True, help="Also show clients that are suspended.")
 @AS_JSON
 @CONFIG
 def list_(*, inactive: bool, as_json: bool, config: Path) -> None:
-    """Show every live client."""
+    """Show every client that gets in: active ones, and pending ones, which have registered and never came.
+
+    A suspended one is disabled, or whoever approved it does so no more. Clients that describe themselves in a document
+    are not registered; those of them that are disabled are suspended, too.
+    """
+    from fapi_as.adapters.store import ClientState
+
     with desk(config) as work:
-        clients = [stored for stored in work.operators.clients() if inactive or stored.enabled]
-    rows = [_shown(stored) for stored in clients]
-    print_rows(rows, ("client_id", "client_name", "grant_types", "scope", "enabled"), as_json=as_json)
+        rows = [_shown(stored) for stored in work.operators.clients()]
+        rows += [_blocked(stored) for stored in work.approvals.blocked_documents()]
+    kept = [row for row in rows if inactive or row["state"] != ClientState.SUSPENDED]
+    columns = ("client_id", "client_name", "state", "approver", "grant_types", "scope", "last_used_at", "expires_at")
+    print_rows(kept, columns, as_json=as_json)
 
 
 @client.command()
@@ -64,6 +72,7 @@ def list_(*, inactive: bool, as_json: bool, config: Path) -> None:
 def show(*, client_id: str, as_json: bool, config: Path) -> None:
     """Show the registered metadata of one client."""
     with desk(config) as work:
+        _refuse_a_document(client_id)
         stored = work.operators.client(client_id)
         if stored is None:
             raise click.ClickException(f"there is no client {client_id}")
@@ -71,16 +80,19 @@ def show(*, client_id: str, as_json: bool, config: Path) -> None:
 
 
 @client.command()
-@click.argument("client_id", metavar="ID")
+@click.argument("client_id", metavar="ID|URL")
 @AS_JSON
 @CONFIG
 def disable(*, client_id: str, as_json: bool, config: Path) -> None:
-    """Keep a client out, at once and in every worker; its tokens are not renewed."""
+    """Keep a client out, at once and in every worker; its tokens are not renewed.
+
+    With the URL of its document, one that is not registered.
+    """
     _switch(client_id, config, as_json=as_json, enabled=False)
 
 
 @client.command()
-@click.argument("client_id", metavar="ID")
+@click.argument("client_id", metavar="ID|URL")
 @AS_JSON
 @CONFIG
 def enable(*, client_id: str, as_json: bool, config: Path) -> None:
@@ -95,15 +107,44 @@ def enable(*, client_id: str, as_json: bool, config: Path) -> None:
 def remove(*, client_id: str, as_json: bool, config: Path) -> None:
     """Remove a client and with it everything it could still do."""
     with desk(config) as work:
+        _refuse_a_document(client_id)
         work.operators.remove_client(client_id, work.stamp)
     confirm({"client_id": client_id, "removed": True}, f"client {client_id} is removed", as_json=as_json)
 
 
 def _switch(client_id: str, config: Path, *, as_json: bool, enabled: bool) -> None:
     with desk(config) as work:
-        work.operators.set_client_enabled(client_id, work.stamp, enabled=enabled)
+        if not _is_document(client_id):
+            work.operators.set_client_enabled(client_id, work.stamp, enabled=enabled)
+        elif enabled:
+            work.approvals.unblock_document(client_id, work.stamp)
+        else:
+            work.approvals.block_document(client_id, work.stamp)
     said = "enabled" if enabled else "disabled"
     confirm({"client_id": client_id, "enabled": enabled}, f"client {client_id} is {said}", as_json=as_json)
+
+
+def _is_document(client_id: str) -> bool:
+    """Whether this is the URL of a document, in the one spelling that clients can have: another one names nobody."""
+    from urllib.parse import urlsplit
+
+    from fapi_as.protocol.client_document import InvalidClientDocument, is_document_url, require_document_url
+    from fapi_as.protocol.metadata_members import wrong
+    from fapi_as.protocol.policy import DocumentPolicy
+
+    if not is_document_url(client_id):
+        return False
+    try:
+        hosts = frozenset({urlsplit(client_id).netloc})  # whichever it is: one may be kept out before it is let in
+        require_document_url(client_id, DocumentPolicy(hosts=hosts, scope=frozenset()), ())
+    except (InvalidClientDocument, ValueError) as error:
+        raise wrong(f"client_id: {error}") from None
+    return True
+
+
+def _refuse_a_document(client_id: str) -> None:
+    if _is_document(client_id):
+        raise click.ClickException(f"{client_id} is not registered here: its document says what it is")
 
 
 def _chosen_id(members: Mapping[str, Any]) -> str:
@@ -190,4 +231,23 @@ def _require_sector(client_id: str, members: Mapping[str, Any], settings: Fetch)
 
 
 def _shown(stored: StoredClient) -> dict[str, object]:
-    return {**stored.metadata, "client_id_issued_at": stored.registered_at, "enabled": stored.enabled}
+    return {
+        **stored.metadata,
+        "client_id_issued_at": stored.registered_at,
+        "enabled": stored.enabled,
+        "state": str(stored.state),
+        "approver": stored.approver,
+        "last_used_at": stored.last_used_at,
+        "expires_at": stored.expires_at,
+    }
+
+
+def _blocked(stored: StoredWithdrawal) -> dict[str, object]:
+    from fapi_as.adapters.store import ClientState
+
+    return {
+        "client_id": stored.name,
+        "enabled": False,
+        "state": str(ClientState.SUSPENDED),
+        "blocked_at": stored.withdrawn_at,
+    }

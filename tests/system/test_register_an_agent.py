@@ -63,6 +63,14 @@ class Laptop:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         return {**self.place.environment, "PATH": path}
 
+    def state_of(self, software_id: str) -> tuple[str, int | None]:
+        """What the operator sees of the newest client of a software, and when it was used."""
+        listed = self.place.server.commands.json("client", "list", "--inactive")
+        clients = [row for row in listed if row.get("software_id") == software_id]
+        newest = max(clients, key=lambda row: row["client_id_issued_at"])
+        assert newest["approver"] == "https://development-authority.invalid"
+        return newest["state"], newest["last_used_at"]
+
     def shell(self, commands: str) -> str:
         return self._run(["sh", "-e", "-c", commands])
 
@@ -98,8 +106,12 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
 def test_on_a_laptop_an_agent_registers_itself_and_calls_a_tool(laptop: Laptop) -> None:
     register, login, call = block("On a laptop", "sh", 1).splitlines()
     laptop.shell(register)
+    assert laptop.state_of("ledger") == ("pending", None)
     laptop.shell(login)
     assert BALANCE in laptop.shell(call)
+    state, used_at = laptop.state_of("ledger")
+    assert state == "active"
+    assert used_at is not None
     assert '"software_id": "ledger"' in laptop.shell("fapi-as agent register --show --json")
     for name in ("development-authority.key", "agent-key.pem"):
         assert (laptop.directory / name).stat().st_mode & 0o077 == 0
@@ -145,9 +157,14 @@ def test_without_an_authority_an_agent_registers_by_a_token_that_is_counted(lapt
 def test_an_authority_is_trusted_and_ends_as_the_page_says(laptop: Laptop) -> None:
     laptop.write("authority.json", block("An authority of your own", "json"))
     assert "https://directory.example" in laptop.shell(block("An authority of your own", "sh"))
-    said = laptop.shell(block("When it has to end", "sh"))
+    *ending, reinstate, listing = block("When it has to end", "sh").splitlines()
+    said = laptop.shell("\n".join(ending))
     assert "authority https://directory.example is suspended" in said
     assert "software ledger of https://development-authority.invalid counts no more" in said
+    for row in laptop.place.server.commands.json("client", "list"):
+        assert row.get("software_id") != "ledger"
+    laptop.shell(reinstate)
+    assert "approver" in laptop.shell(listing)
     parse_authority_status(block("When it has to end", "json").encode())
 
 

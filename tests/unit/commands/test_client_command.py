@@ -24,7 +24,8 @@ def test_a_client_is_registered_from_a_file_and_echoed_with_what_holds(place: Co
     assert shown["client_id"] == "ledger-agent"
     assert shown["response_types"] == ["code"]
     assert shown["dpop_bound_access_tokens"] is True
-    assert shown["enabled"] is True
+    assert (shown["enabled"], shown["state"]) == (True, "active")
+    assert [shown[name] for name in ("approver", "last_used_at", "expires_at")] == [None] * 3
     assert place.json("client", "show", "ledger-agent") == shown
 
 
@@ -51,7 +52,8 @@ def test_the_list_shows_live_clients_and_all_of_them_when_asked(place: CommandLi
     assert [row["client_id"] for row in place.json("client", "list", "--inactive")] == ["ledger-agent", "other"]
     table = place.run("client", "list", "--inactive").out.splitlines()
     assert table[0].startswith("client id")
-    assert "no" in table[2].split()
+    assert "suspended" in table[2].split()
+    assert "active" in table[1].split()
 
 
 def test_a_client_is_disabled_enabled_and_removed(place: CommandLine) -> None:
@@ -61,6 +63,50 @@ def test_a_client_is_disabled_enabled_and_removed(place: CommandLine) -> None:
     assert place.json("client", "enable", "ledger-agent") == {"client_id": "ledger-agent", "enabled": True}
     assert place.run("client", "remove", "ledger-agent").out == "client ledger-agent is removed\n"
     assert place.refused("client", "show", "ledger-agent") == "there is no client ledger-agent"
+
+
+DOCUMENT = "https://agents.example/ledger.json"
+
+
+def test_a_client_that_only_has_a_document_is_kept_out_and_let_in_by_its_url(place: CommandLine) -> None:
+    assert place.json("client", "disable", DOCUMENT) == {"client_id": DOCUMENT, "enabled": False}
+    assert place.run("client", "disable", DOCUMENT).out == f"client {DOCUMENT} is disabled\n"
+    assert place.json("client", "list") == []
+    (row,) = place.json("client", "list", "--inactive")
+    assert (row["client_id"], row["state"], row["enabled"]) == (DOCUMENT, "suspended", False)
+    assert DOCUMENT in place.run("client", "list", "--inactive").out
+    assert place.json("client", "enable", DOCUMENT) == {"client_id": DOCUMENT, "enabled": True}
+    assert place.refused("client", "enable", DOCUMENT) == f"the client {DOCUMENT} was not blocked"
+    assert place.json("client", "list", "--inactive") == []
+    facts = [(fact["event"], fact["client_id"], fact["detail"]) for fact in place.json("audit", "tail")]
+    assert facts == [("client.changed", DOCUMENT, done) for done in ("blocked", "unblocked")]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "HTTPS://agents.example/ledger.json",
+        "https://Agents.example/ledger.json",
+        "https://agents.example:443/ledger.json",
+        "https://agents.example/a/../ledger.json",
+        "https://agents.example/ledger.json?",
+        "https://agents.example",
+        "https://10.0.0.1/ledger.json",
+        "https://[::1/ledger.json",
+    ],
+)
+@pytest.mark.parametrize("verb", ["disable", "enable", "show", "remove"])
+def test_a_url_that_no_client_can_have_is_refused_and_blocks_nobody(
+    place: CommandLine, verb: str, spelling: str
+) -> None:
+    assert place.refused("client", verb, spelling).startswith("client_id: ")
+    assert place.json("client", "list", "--inactive") == []
+    assert place.json("audit", "tail") == []
+
+
+@pytest.mark.parametrize("verb", ["show", "remove"])
+def test_what_is_not_registered_is_neither_shown_nor_removed(place: CommandLine, verb: str) -> None:
+    assert place.refused("client", verb, DOCUMENT) == f"{DOCUMENT} is not registered here: its document says what it is"
 
 
 def test_every_change_leaves_one_fact_with_the_command_and_the_operator(place: CommandLine) -> None:
