@@ -25,8 +25,18 @@ from fapi_as.protocol.effects import (
     Unregister,
     UseRegistrationToken,
 )
-from tests.contract.test_registrations_contract import FIRST, REGISTER, REPLACE
-from tests.support.store_harness import AUTHORITY, NOW, OPEN, POLICY, STAMP, authority_file, issue
+from tests.support.store_harness import (
+    AUTHORITY,
+    FIRST,
+    NOW,
+    OPEN,
+    POLICY,
+    REGISTER,
+    REPLACE,
+    STAMP,
+    authority_file,
+    issue,
+)
 
 AT_ONCE = 50
 ROUNDS = 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -15,7 +14,6 @@ from fapi_as.protocol.effects import (
     Keep,
     MarkUsed,
     Register,
-    ReplaceRegistration,
     Require,
     Required,
     SpendInitialToken,
@@ -24,30 +22,21 @@ from fapi_as.protocol.effects import (
 )
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.registration import KeptRegistration
-from tests.support.store_harness import AUTHORITY, METADATA, NOW, OPEN, STAMP, Harness, issue, won
+from tests.support.store_harness import (
+    AUTHORITY,
+    FIRST,
+    NOW,
+    OPEN,
+    REGISTER,
+    REPLACE,
+    SECOND,
+    STAMP,
+    THIRD,
+    Harness,
+    issue,
+    won,
+)
 
-FIRST, SECOND, THIRD = (name * 32 for name in (b"1", b"2", b"3"))
-REGISTER = Register(
-    client_id="agent",
-    registration=json.dumps(METADATA),
-    approver=AUTHORITY,
-    software_id="software",
-    software_limit=3,
-    unfinished_before=NOW - 600,
-    statement="a.software.statement",
-    statement_jti="jti 1",
-    token_digest=FIRST,
-    token_jkt=None,
-    expires_at=NOW + 86_400,
-)
-REPLACE = ReplaceRegistration(
-    client_id="agent",
-    token_digest=FIRST,
-    new_token_digest=SECOND,
-    registration=json.dumps(METADATA | {"client_name": "Renamed"}),
-    statement="another.software.statement",
-    statement_jti="jti 2",
-)
 DOCUMENT = "https://agent.example/client.json"
 REGISTERED = Require(required=Required.CLIENT, identifier="agent")
 APPROVED = Require(required=Required.APPROVER, identifier=AUTHORITY)

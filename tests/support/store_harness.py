@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import replace
 from typing import Any, Final, Protocol
@@ -12,7 +13,7 @@ from fapi_as.protocol.audit_events import AuditFact, Stamp
 from fapi_as.protocol.authority_registration import parse_authority
 from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.decisions import Issue, Refuse
-from fapi_as.protocol.effects import Effect, Open
+from fapi_as.protocol.effects import Effect, Open, Register, ReplaceRegistration
 from fapi_as.protocol.errors import InvalidGrant
 from fapi_as.protocol.registration import InitialAccessToken
 from fapi_as.protocol.registration_policy import parse_policy
@@ -51,6 +52,32 @@ METADATA: Final[dict[str, Any]] = {
 
 AUTHORITY: Final = "https://authority.example"
 POLICY: Final[dict[str, Any]] = {"grant_types": METADATA["grant_types"]}
+
+
+FIRST: Final = b"1" * 32  # digests of registration access tokens
+SECOND: Final = b"2" * 32
+THIRD: Final = b"3" * 32
+REGISTER: Final = Register(
+    client_id="agent",
+    registration=json.dumps(METADATA),
+    approver=AUTHORITY,
+    software_id="software",
+    software_limit=3,
+    unfinished_before=NOW - 600,
+    statement="a.software.statement",
+    statement_jti="jti 1",
+    token_digest=FIRST,
+    token_jkt=None,
+    expires_at=NOW + 86_400,
+)
+REPLACE: Final = ReplaceRegistration(
+    client_id="agent",
+    token_digest=FIRST,
+    new_token_digest=SECOND,
+    registration=json.dumps(METADATA | {"client_name": "Renamed"}),
+    statement="another.software.statement",
+    statement_jti="jti 2",
+)
 
 
 def authority_file(issuer: str = AUTHORITY, **policy: Any) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, bindparam, event, select
+from sqlalchemy import Connection, Engine, bindparam, event, select
 from sqlalchemy import text as sql
 from sqlmodel import SQLModel
 
-from fapi_as.adapters.store import Approvals, Operators, migrate, tables
+from fapi_as.adapters.keys import Sealing
+from fapi_as.adapters.store import Approvals, Database, Operators, migrate, tables
 from fapi_as.adapters.store.approver_statements import approver_statements
 from fapi_as.adapters.store.client_expiry import expiry_statements
 from fapi_as.adapters.store.engine import reading_engine, writing_engine
 from fapi_as.adapters.store.registration_statements import registration_statements
 from fapi_as.adapters.store.statements import MisboundStatement, statements, table_of, text_of
+from fapi_as.protocol.client import ClientLimits
 from tests.support.store_harness import METADATA, STAMP
 
 
@@ -149,15 +153,22 @@ def test_an_attempt_costs_the_same_however_many_its_bucket_holds(path: Path) -> 
     assert max(last, refused) < first + 20
 
 
-def test_attempts_of_the_first_schema_are_still_counted_after_the_upgrade(tmp_path: Path) -> None:
-    path = tmp_path / "first.db"
+@contextlib.contextmanager
+def _of_schema(path: Path, revision: str) -> Iterator[Connection]:
+    """A database as an older version left it."""
     config = Config()
     config.set_main_option("script_location", "fapi_as.adapters.store:migrations")
     with contextlib.closing(sqlite3.connect(path)):
         pass
     with writing_engine(path).begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
+        yield connection
+
+
+def test_attempts_of_the_first_schema_are_still_counted_after_the_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "first.db"
+    with _of_schema(path, "0001") as connection:
         for bucket, at in ((b"a", 100), (b"b", 101), (b"a", 102), (b"a", 103)):
             row = {"bucket": bucket, "at": at}
             insertion = "INSERT INTO tried (tenant, bucket, at, delete_after) VALUES ('default', :bucket, :at, 200)"
@@ -175,18 +186,36 @@ def test_attempts_of_the_first_schema_are_still_counted_after_the_upgrade(tmp_pa
 
 def test_users_of_an_older_schema_have_no_name_and_no_address(tmp_path: Path) -> None:
     path = tmp_path / "third.db"
-    config = Config()
-    config.set_main_option("script_location", "fapi_as.adapters.store:migrations")
-    with contextlib.closing(sqlite3.connect(path)):
-        pass
-    with writing_engine(path).begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
+    with _of_schema(path, "0003") as connection:
         connection.execute(sql("INSERT INTO user VALUES ('default', 'subject-1', 'alice', 'hash', 1, 1, 1, 1)"))
     migrate(f"sqlite:///{path}")
     with contextlib.closing(sqlite3.connect(path)) as connection:
         found = connection.execute(statements().user, ("default", "subject-1")).fetchall()
     assert found == [("subject-1", "alice", 1, "hash", 1, None, None)]
+
+
+async def test_a_client_of_an_older_schema_has_no_approver_and_no_end(tmp_path: Path) -> None:
+    path = tmp_path / "fourth.db"
+    with _of_schema(path, "0004") as connection:
+        row = {"registration": json.dumps(METADATA), "now": STAMP.at}
+        connection.execute(sql("INSERT INTO client VALUES ('default', 'agent', :registration, 1, 1, :now, :now)"), row)
+        opened = (
+            "INSERT INTO authorization VALUES ('default', 'family', 'agent', 'alice', '[]', '[]', :now, :now, NULL)"
+        )
+        connection.execute(sql(opened), row)
+    migrate(f"sqlite:///{path}")
+    (stored,) = Operators.open(f"sqlite:///{path}", "default").clients()
+    assert (stored.state, stored.approver, stored.last_used_at, stored.expires_at) == ("active", None, None, None)
+    database = Database.open(f"sqlite:///{path}", sealing=Sealing(b"s" * 32))
+    try:
+        reading = database.store("default").reading
+        found = await reading.client("agent")
+        assert found is not None
+        assert (found.approval, found.limits, await reading.registration("agent")) == (None, ClientLimits(), None)
+        await database.janitor.sweep("worker", STAMP.at + 400 * 86_400)
+        assert await database.store("default").reading.client("agent") is not None
+    finally:
+        await database.close()
 
 
 def test_a_statement_whose_parameters_drifted_does_not_compile() -> None:
