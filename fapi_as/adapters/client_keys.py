@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from fapi_as.adapters.patience import patiently
 from fapi_as.ports import Fetch, PublishesKeys
 from fapi_as.protocol.client import ClientKeySet, KeysUnavailable
 from fapi_as.protocol.client_key_set import KEY_SET_LIMIT, InvalidKeySet, parse_key_set
@@ -95,10 +97,10 @@ class PublishedKeys:
         if found is not None:
             return found if _knows(found, kid) else await self._look_for_kid(published, found)
         if published.is_running() or published.failure is None or self._is_over(published.attempted_at, FAILURE_PAUSE):
-            await asyncio.shield(self._renewal(published))
+            await self._wait_for(published)
         found = published.within(MAX_AGE, self._monotonic())
         if found is None:
-            raise KeysUnavailable(published.failure or "the keys behind the jwks_uri are too old")
+            raise KeysUnavailable(published.failure or "the keys behind the jwks_uri are too old, or take too long")
         if not _knows(found, kid):  # it was just asked for
             published.looked_for_kid_at = published.attempted_at
         return found
@@ -109,8 +111,13 @@ class PublishedKeys:
             if not self._is_over(published.looked_for_kid_at, UNKNOWN_KID_PAUSE):
                 return found
             published.looked_for_kid_at = self._monotonic()
-        await asyncio.shield(self._renewal(published))
+        await self._wait_for(published)
         return published.within(MAX_AGE, self._monotonic()) or found
+
+    async def _wait_for(self, published: _Published) -> None:
+        """Until it is fetched, or the request that waits has no patience left and makes do with what there is."""
+        with contextlib.suppress(TimeoutError):
+            await patiently(self._renewal(published))
 
     def _of(self, owner: PublishesKeys, url: str) -> _Published:
         published = self._published.get(owner.key_owner)

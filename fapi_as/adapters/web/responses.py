@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from fapi_as.adapters import patience
 from fapi_as.adapters.web.addresses import Route
 from fapi_as.adapters.web.asgi import Scope
 from fapi_as.adapters.web.requests import endpoint_request, judge_body, judge_certificate, judge_host
@@ -70,6 +71,7 @@ class Answering:
 
     async def answer(self, route: Route, scope: Scope, body: Body, segment: str = "") -> EndpointResponse:
         """Ask the endpoint, or refuse in its name; the answer is complete."""
+        patience.begin()
         context, endpoint = route.context, route.endpoint
         request = endpoint_request(
             scope,
