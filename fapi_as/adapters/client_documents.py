@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from fapi_as.adapters.patience import patiently
 from fapi_as.ports import ClientKeys, Clock, Fetch, Reading
 from fapi_as.protocol import software_statement
 from fapi_as.protocol.client import ClientUnavailable, KeysUnavailable, RegisteredClient
@@ -139,8 +140,7 @@ class PublishedDocuments:
         self._fetch = fetch
         self._keys = keys
         self._reading = reading
-        self._issuer = policy.issuer
-        self._documents = policy.documents
+        self._policy = policy
         self._own = tuple(url for url in (policy.issuer, policy.mutual_tls_url) if url is not None)
         self._clock = clock
         self._monotonic = monotonic
@@ -157,7 +157,7 @@ class PublishedDocuments:
             TooManyRequests: too much is being asked for of its host, or of all.
             StorageUnavailable: whether it is blocked cannot be told.
         """
-        documents = self._documents
+        documents = self._policy.documents
         if documents is None:
             raise ClientUnavailable("client ID metadata documents are switched off")
         try:
@@ -174,14 +174,12 @@ class PublishedDocuments:
         if kept.presented is None:
             return kept.client
         try:
-            return await self._approved(kept, kept.presented, client_id, documents)
+            return await self._approved(kept, kept.presented, client_id)
         except ClientUnavailable:
             self._kept.pop(client_id, None)  # a document whose statement does not count is no good document
             raise
 
-    async def _approved(
-        self, kept: _Kept, presented: PresentedStatement, client_id: str, documents: DocumentPolicy
-    ) -> RegisteredClient:
+    async def _approved(self, kept: _Kept, presented: PresentedStatement, client_id: str) -> RegisteredClient:
         """The client as its authority vouches for it today: suspended, withdrawn and expired count at once."""
         authority = await self._reading.authority(presented.issuer)
         if authority is None:
@@ -190,7 +188,7 @@ class PublishedDocuments:
         if known is None or known.version != authority.version or now >= known.statement.expires_at:
             statement = await self._verified(presented, authority, now)
             try:
-                client = approved_client(kept.members, client_id, documents, statement, authority)
+                client = approved_client(kept.members, client_id, self._policy, statement, authority)
             except InvalidClientDocument as error:
                 raise ClientUnavailable(f"statement: {error}") from None
             known = _Approved(client=client, version=authority.version, statement=statement)
@@ -205,7 +203,7 @@ class PublishedDocuments:
         try:
             keys = await self._keys.keys(authority, presented.kid)
             return software_statement.verify(
-                presented, authority, keys, audience=self._issuer, now=now, certificate=None, jkt=None
+                presented, authority, keys, audience=self._policy.issuer, now=now, certificate=None, jkt=None
             )
         except KeysUnavailable as error:
             raise ClientUnavailable(f"statement: {error}") from None
@@ -221,7 +219,10 @@ class PublishedDocuments:
             budget.take(host)
             running = self._running[client_id] = loop.create_task(self._renew(client_id, documents))
             running.add_done_callback(lambda ended: self._end(ended, client_id, host, budget))
-        outcome = await asyncio.shield(running)
+        try:
+            outcome = await patiently(running)
+        except TimeoutError:
+            raise ClientUnavailable("the documents of one request take too long") from None
         if isinstance(outcome, str):
             raise ClientUnavailable(outcome)
         return outcome

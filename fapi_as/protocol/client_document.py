@@ -14,7 +14,7 @@ from fapi_as.protocol import registration_request
 from fapi_as.protocol.client import Approval, RegisteredClient
 from fapi_as.protocol.client_metadata import PRIVATE_KEY_JWT, parse_client, to_metadata
 from fapi_as.protocol.outbound_url import InvalidOutboundUrl, OutboundUrl, parse_outbound_url
-from fapi_as.protocol.policy import DocumentPolicy
+from fapi_as.protocol.policy import DocumentPolicy, Policy
 from fapi_as.protocol.profile import CLIENT_DOCUMENT_LIMIT
 from fapi_as.protocol.registration import TrustedAuthority
 from fapi_as.protocol.registration_policy import under_policy
@@ -123,7 +123,7 @@ def described_client(members: Mapping[str, object], client_id: str, policy: Docu
 def approved_client(
     members: Mapping[str, object],
     client_id: str,
-    policy: DocumentPolicy,
+    policy: Policy,
     statement: VerifiedStatement,
     authority: TrustedAuthority,
 ) -> RegisteredClient:
@@ -135,14 +135,19 @@ def approved_client(
     Raises:
         InvalidClientDocument: the document is not what the statement says, or more than the policy allows.
     """
+    if policy.documents is None:
+        raise InvalidClientDocument("documents are switched off")
     if _KEYS.isdisjoint(statement.claims):
         raise InvalidClientDocument("the software statement says nothing of the client's keys")
     try:
         merged = registration_request.merged(members, statement)
-        client = under_policy(described_client(merged, client_id, policy), authority.policy)
+        client = under_policy(described_client(merged, client_id, policy.documents), authority.policy)
         if client is None:
             raise InvalidClientDocument("the policy of the authority leaves nothing of it")
-        judged = registration_request.judged(client, authority.policy, statement=statement)
+        private = policy.allowed_private_hosts
+        judged = registration_request.judged(
+            client, authority.policy, statement=statement, allowed_private_hosts=private
+        )
     except ProtocolError as error:
         raise InvalidClientDocument(error.description) from None
     return replace(judged, approval=Approval(approver=authority.issuer, version=authority.version))
