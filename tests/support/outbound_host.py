@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tests.support.authorization_server import SCOPE
 from tests.support.document_host import OK, Answer, DocumentHost, document, endless, saying
-from tests.support.outbound_values import DOMAIN, DRIBBLE, HONEST, HOSTILE, REDIRECTS, SILENT
+from tests.support.outbound_values import DOMAIN, DRIBBLE, HONEST, HOSTILE, REDIRECTS, SILENT, SLOW_SECONDS
 from tests.support.peer_keys import PeerKey
 
 KEY: Final = PeerKey.es256(seed=91)
@@ -29,6 +29,16 @@ _CHUNKED: Final = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 def callback(url: str) -> str:
     """The redirect_uri of the client with this document: of the same origin."""
     return f"https://{url.split('/')[2]}/callback"
+
+
+def late(answer: Answer) -> Answer:
+    """The same, after a while."""
+
+    def answer_late(connection: socket.socket) -> None:
+        threading.Event().wait(SLOW_SECONDS)
+        answer(connection)
+
+    return answer_late
 
 
 def metadata(url: str) -> dict[str, Any]:
@@ -48,6 +58,8 @@ def metadata(url: str) -> dict[str, Any]:
 def _answers() -> dict[str, Answer]:
     keys = document(json.dumps({"keys": [KEY.jwk(kid=KID)]}).encode(), content_type=b"application/jwk-set+json")
     described = {value.name: json.dumps(metadata(value.at(CLIENT_ID))).encode() for value in (*HOSTILE, HONEST)}
+    slow = metadata(next(value.at(CLIENT_ID) for value in HOSTILE if value.name == "slow-twice"))
+    slow["jwks_uri"] = slow["jwks_uri"].replace("/honest-", "/slow-")
     redirects = {
         name: saying(b"HTTP/1.1 %d Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, to.encode()))
         for name, (status, to) in REDIRECTS.items()
@@ -57,6 +69,8 @@ def _answers() -> dict[str, Answer]:
         f"honest-{AUTHORITY}": keys,
         f"honest-{CLIENT_ID}": document(described["honest"]),
         "two-stage": document(described["two-stage"]),
+        "slow-twice": late(document(json.dumps(slow).encode())),
+        f"slow-{JWKS_URI}": late(keys),
         "told-10-gb": endless(OK + b"Content-Length: %d\r\n\r\n" % _TEN_GB, _PIECE, times=_TIMES),
         "untold-10-gb": endless(OK + b"\r\n", _PIECE, times=_TIMES),
         "chunked-10-gb": endless(_CHUNKED, b"10000\r\n" + _PIECE + b"\r\n", times=_TIMES),

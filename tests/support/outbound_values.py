@@ -193,7 +193,8 @@ REDIRECTS: Final = {
 } | {"redirect-six": (302, "https://[::1]/honest"), "redirect-name": (302, "https://localhost/honest")}
 _CUT: Final = ("told-10-gb", "untold-10-gb", "chunked-10-gb", "endless-head", "endless-interim")
 _BOMBS: Final = ("gzip", "gzip-untold", "gzip-transfer", "deep", "long-number", "other-type", "utf-16")
-_DRIPS: Final = ("drip-head", "drip-body", "drip-chunk", "nothing")
+_DRIPS: Final = ("drip-head", "drip-body", "drip-chunk", "nothing", "slow-twice")
+SLOW_SECONDS: Final = 4.0  # of a document that names keys which take as long
 HOSTILE: Final = (
     *(_spelt(name, f"https://{host}/honest") for name, host in (_ADDRESSES | _INSIDE).items()),
     *(_spelt(name, url) for name, url in _TRICKS.items()),
