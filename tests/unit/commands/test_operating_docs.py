@@ -70,7 +70,13 @@ def test_the_commands_of_the_manual_run_in_the_order_of_the_manual(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     client, resource = _blocks("files.md", "json")
+    policy = re.findall(
+        r"(?ms)`policy.json`:\n\n```json\n(.*?)^```", (DOCS / "register-an-agent.md").read_text("utf-8")
+    )[0]
+    authority = next(block for block in _blocks("register-an-agent.md", "json") if '"issuer"' in block)
     for name, text in {
+        "policy.json": policy,
+        "authority.json": authority,
         "client.json": client,
         "resource.json": resource,
         "password.txt": "correct horse battery staple\n",
