@@ -94,6 +94,8 @@ async def test_a_name_that_is_taken_is_never_registered_again(harness: Harness) 
     assert await won(harness, REGISTER)
     for again in (replace(REGISTER, token_digest=SECOND), replace(REGISTER, client_id="pinned", token_digest=SECOND)):
         assert not await won(harness, again)
+    later = replace(REGISTER, token_digest=SECOND, unfinished_before=NOW + 1, software_limit=1)
+    assert not await won(harness, later)  # not even the one that would have to make room for it
     assert await counting(harness) == {FIRST}
     assert await harness.store().reading.registration("pinned") is None
     pinned = await client(harness, "pinned")

@@ -71,6 +71,8 @@ class RegistrationEffects:
         room = (*software, effect.software_limit)
         if transaction.execute(self._text.register, (*row, *room)).rowcount == 1:
             return True
+        if transaction.execute(self._text.is_taken, (self._tenant, effect.client_id)).fetchone() is not None:
+            return False  # room would not help, and it might be this very one that makes it (DCR-17)
         unfinished = transaction.execute(self._text.oldest_unfinished, (*software, effect.unfinished_before))
         oldest = unfinished.fetchone()
         if oldest is None:

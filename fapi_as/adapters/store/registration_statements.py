@@ -30,6 +30,7 @@ class RegistrationStatements:
     """SQLite text; the comment of each names its parameters in order."""
 
     register: str  # the columns in order (the tenant again for the version), tenant, approver, software_id, limit
+    is_taken: str  # tenant, client_id
     oldest_unfinished: str  # tenant, approver, software_id, before
     remove: str  # tenant, client_id
     replace: str  # registration, tenant, now, statement, jti, token, new token, tenant, client_id, token, token
@@ -51,6 +52,7 @@ def registration_statements() -> RegistrationStatements:
     """
     return RegistrationStatements(
         register=_register(),
+        is_taken=text_of(select(literal_column("1")).where(_this_client()), "tenant", "client_id"),
         oldest_unfinished=_oldest_unfinished(),
         remove=text_of(delete(table_of(tables.Client)).where(_this_client()), "tenant", "client_id"),
         replace=_replace(),
