@@ -210,6 +210,31 @@ async def test_a_worker_serves_the_metadata_of_the_settings_and_ends_cleanly(
         assert (status, len(jwks["keys"])) == (200, 3)
 
 
+_REGISTRATION_OFF = "[registration]\nenabled = false\n"
+_DOCUMENTS = '[client_id_metadata]\nenabled = true\nhosts = ["agents.example"]\nscopes = ["accounts:read"]\n'
+
+
+@pytest.mark.usefixtures("_logging_restored")
+@pytest.mark.parametrize(
+    ("text", "registers", "documents"),
+    [("", True, False), (_REGISTRATION_OFF, False, False), (_DOCUMENTS, True, True)],
+    ids=["as it is", "no registration", "documents"],
+)
+async def test_how_clients_become_known_is_what_the_configuration_says(
+    settings: Settings, tmp_path: Path, text: str, registers: bool, documents: bool
+) -> None:
+    bootstrap.prepare(settings, STAMP)
+    (tmp_path / "fapi-as.toml").write_text(f'[server]\nissuer = "https://as.example"\n{text}', encoding="utf-8")
+    made = bootstrap.worker(load(tmp_path / "fapi-as.toml", {}).model_dump_json())
+    async with _Lifespan(made):
+        _, metadata = await _get(made, "/.well-known/oauth-authorization-server")
+        assert metadata.get("registration_endpoint") == ("https://as.example/register" if registers else None)
+        assert ("registration_endpoint" in metadata["mtls_endpoint_aliases"]) is registers
+        assert metadata.get("client_id_metadata_document_supported", False) is documents
+        assert (await call(made, "POST", "/register")).status == (415 if registers else 404)
+        assert (await call(made, "GET", "/register/anybody")).status == (401 if registers else 404)
+
+
 @pytest.mark.usefixtures("_logging_restored")
 async def test_a_worker_that_ends_writes_what_it_has_counted(settings: Settings) -> None:
     bootstrap.prepare(settings, STAMP)
