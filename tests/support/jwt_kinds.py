@@ -7,11 +7,15 @@ what an honest one says, and what nobody issues here yet looks as its specificat
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import httpx2
 
+from fapi_as.protocol.authority_registration import parse_authority
+from fapi_as.protocol.handles import digest_of
+from fapi_as.protocol.registration import InitialAccessToken
+from fapi_as.protocol.registration_policy import parse_policy
 from tests.support.fakes import ISSUER
 from tests.support.fapi_client import Tokens
 from tests.support.house import PASSWORD, RESOURCE, SCOPES, House, callback
@@ -26,10 +30,6 @@ AS_THEY_LOOK: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "introspection response": (
         "token-introspection+jwt",
         {"iss": ISSUER, "aud": RESOURCE, "token_introspection": {"active": True, "sub": "sub-alice"}},
-    ),
-    "software statement": (
-        "JWT",
-        {"iss": "agent", "sub": "agent", "software_id": "s", "redirect_uris": ["https://client.example/callback"]},
     ),
     "logout token": (
         "logout+jwt",
@@ -61,7 +61,9 @@ SAID: Final = (
     "proof",
     "proof with a token",
 )
-KINDS: Final = (*SAID, *ISSUED, *AS_THEY_LOOK)
+APPROVED: Final = ("software statement", "signed registration")
+KINDS: Final = (*SAID, *APPROVED, *ISSUED, *AS_THEY_LOOK)
+INVITATION: Final = "invitation-" + "x" * 43  # an initial access token, for what brings no statement
 
 
 @dataclass(kw_only=True)
@@ -122,12 +124,47 @@ async def minted(house: House) -> Minted:
         "proof": client.proof("POST", f"{ISSUER}/token"),
         "proof with a token": client.proof("POST", f"{ISSUER}/userinfo", access_token=for_issuer.access_token),
     }
+    all_of_them.jwts |= vouched_for(house, client)
     now = house.clock.now()
     for kind, (typ, claims) in AS_THEY_LOOK.items():
         times = {"iat": now, "nbf": now, "exp": now + 60, "jti": secrets.token_urlsafe(16)}
         all_of_them.jwts[kind] = KEY.sign({"typ": typ, "kid": KID}, times | claims)
     assert set(all_of_them.jwts) == set(KINDS)
     return all_of_them
+
+
+def vouched_for(house: House, client: SigningClient) -> dict[str, str]:
+    """What registers another client; the agent and the server are trusted to sign statements, too."""
+    policy = {"clients_per_software": 100, "uses_per_statement": 100}
+    members = {"jwks": {"keys": [KEY.jwk(kid=KID, alg="ES256", use="sig")]}, "policy": policy}
+    authority = parse_authority({"issuer": ISSUER, **members}, version=1)
+    house.store.approvers.put_authority(authority)
+    house.store.approvers.put_authority(replace(authority, issuer="agent"))
+    house.store.approvers.put_initial_token(
+        digest_of(INVITATION),
+        InitialAccessToken(
+            approver="token:invitation",
+            version=1,
+            policy=parse_policy(policy),
+            jkt=None,
+            expires_at=house.clock.now() + 3600,
+            uses_left=100,
+        ),
+    )
+    about = {
+        "iss": "agent",
+        "software_id": "agent",
+        "client_name": "Another agent",
+        "redirect_uris": [client.redirect_uri],
+        "token_endpoint_auth_method": "private_key_jwt",
+        "scope": "accounts:read",
+        "jwks": members["jwks"],
+    }
+    times = {"iat": house.clock.now(), "exp": house.clock.now() + 60}
+    header = {"typ": "JWT", "kid": KID}
+    statement, inside = (KEY.sign(header, about | times | {"jti": secrets.token_urlsafe(16)}) for _ in range(2))
+    asked = {"iss": "agent", "aud": ISSUER, "jti": secrets.token_urlsafe(16), "software_statement": inside}
+    return {"software statement": statement, "signed registration": KEY.sign(header, asked | times)}
 
 
 def assertion_of(client: SigningClient, **header: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,7 +27,8 @@ from tests.support.fakes import ISSUER
 from tests.support.fapi_client import error_of
 from tests.support.fapi_messages import Message
 from tests.support.house import RESOURCE, House
-from tests.support.jwt_kinds import KEY, KID, KINDS, Minted
+from tests.support.jwt_kinds import INVITATION, KEY, KID, KINDS, Minted
+from tests.support.peer_keys import unb64
 from tests.support.signing_peer import SigningPeer, signing_identity
 
 ACCEPTED: Final = (0, None)
@@ -110,6 +112,19 @@ async def _hint_at_logout(house: House, _: Minted, token: str) -> Outcome:
     response = await house.http.get(f"{ISSUER}/logout", params={"id_token_hint": token})
     house.http.cookies.clear()
     return ACCEPTED if response.is_success else (response.status_code, parse_page(response).error)
+
+
+async def _statement_at_register(house: House, _: Minted, token: str) -> Outcome:
+    return _outcome(await house.http.post(f"{ISSUER}/register", json={"software_statement": token}))
+
+
+async def _registration_at_register(house: House, _: Minted, token: str) -> Outcome:
+    """What brings no statement has an initial access token beside it, so that its own words are what is judged."""
+    payload = token.split(".")[1]
+    headers = {"content-type": "application/jwt"}
+    if "software_statement" not in json.loads(unb64(payload)):
+        headers["authorization"] = f"Bearer {INVITATION}"
+    return _outcome(await house.http.post(f"{ISSUER}/register", content=token.encode(), headers=headers))
 
 
 async def _at_the_bank(house: House, message: Message) -> Outcome:
@@ -223,6 +238,12 @@ PLACES: Final[dict[str, Place]] = {
     "hint, /par": Place(own=("ID token",), refusal=(400, "invalid_request"), put=_hint_outside_at_par),
     "hint in a request, /par": Place(own=("ID token",), refusal=(400, "invalid_request"), put=_hint_at_par),
     "hint, /logout": Place(own=("ID token",), refusal=(400, "invalid_request"), put=_hint_at_logout),
+    "statement, /register": Place(
+        own=("software statement",), refusal=(400, "invalid_software_statement"), put=_statement_at_register
+    ),
+    "registration, /register": Place(
+        own=("signed registration",), refusal=(400, "invalid_client_metadata"), put=_registration_at_register
+    ),
     "token, bank": Place(own=("access token for the bank",), refusal=(401, "invalid_token"), put=_token_at_the_bank),
     "proof, bank": Place(own=(), refusal=(401, _NO_PROOF), put=_proof_at_the_bank),
     "response, agent": Place(own=(), refusal=(0, "ResponseRejected"), put=_response_at_an_agent),
