@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from fapi_as.protocol.fetched_document import FetchedDocument, FetchFailed
-from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url, require_address, require_name
+from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url, require_address, require_name, site
 from rs_kit.adapters import bounded_fetch
 from rs_kit.adapters.bounded_fetch import HttpsAnswer, HttpsGet
 from rs_kit.adapters.clock import monotonic_seconds
@@ -27,7 +27,7 @@ from rs_kit.adapters.clock import monotonic_seconds
 SECONDS: Final = 5.0  # JOSE-33, for the whole of it
 AT_ONCE: Final = 16  # connections of one process
 WAITING: Final = 64
-AT_ONCE_PER_HOST: Final = 4  # a slow host keeps the places of nobody else
+AT_ONCE_PER_HOST: Final = 4  # of one site: whoever is slow keeps the places of nobody else
 WAITING_PER_HOST: Final = 44
 _ADDRESSES_TRIED: Final = 4
 _DELTA_SECONDS: Final = re.compile(r"[0-9]{1,10}\Z")
@@ -111,7 +111,7 @@ class HttpsFetch:
             raise FetchFailed(str(error)) from None
         if self._closed or self._asking >= AT_ONCE + WAITING:
             raise FetchFailed("too much is being fetched, or the process ends")
-        host = self.hosts.enter(parsed.host)
+        host = self.hosts.enter(site(parsed))  # names of one's own for each of many hosts cost nothing
         self._asking += 1
         try:
             answer = await self._answer(host, partial(self._https.get, url, max_bytes=max_bytes, entity_tag=entity_tag))

@@ -48,6 +48,9 @@ _NOT_PUBLIC_6: Final = tuple(
 _PRIVATE: Final = tuple(map(IPv4Network, ("10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _PRIVATE_6: Final = tuple(map(IPv6Network, ("::1/128", "fc00::/7")))
 _CLOUD_SECRETS: Final = IPv6Address("fd00:ec2::254")
+_SITE_BITS: Final = 64  # RFC 6177: nobody gets less
+_COUNTRY: Final = 2  # characters of its top-level domain
+_CATEGORIES: Final = frozenset({"ac", "co", "com", "edu", "go", "gov", "gob", "gouv", "ne", "net", "or", "org"})
 
 Address = IPv4Address | IPv6Address
 
@@ -116,6 +119,21 @@ def require_name(url: OutboundUrl, allowed_private_hosts: frozenset[str]) -> Non
         return
     if "." not in url.host or any(url.host.endswith(f".{name}") for name in _INSIDE):
         raise InvalidOutboundUrl("the host is a name for the inside of a network")
+
+
+def site(url: OutboundUrl) -> str:
+    """Whose places a fetch takes: of all names below one that is registered, and of all addresses of one network.
+
+    Names and addresses below those cost nothing, so a limit for each of them would be none. Below which names
+    others register theirs is only guessed (`co.uk`); where that is too coarse, some wait for each other.
+    """
+    if isinstance(url.address, IPv6Address):
+        return str(IPv6Network((url.address, _SITE_BITS), strict=False))
+    if url.address is not None:
+        return url.host
+    labels = url.host.split(".")
+    below_category = len(labels[-1]) == _COUNTRY and labels[-2:][0] in _CATEGORIES
+    return ".".join(labels[-3 if below_category else -2 :])
 
 
 def is_public(address: Address) -> bool:

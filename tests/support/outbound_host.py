@@ -92,12 +92,19 @@ def _answers() -> dict[str, Answer]:
     }
 
 
+def _names() -> list[str]:
+    """A certificate does not say `*.example`."""
+    return [
+        f"{value.name}-{door}.{DOMAIN}" for value in (*HOSTILE, HONEST) for door in (CLIENT_ID, JWKS_URI, AUTHORITY)
+    ]
+
+
 class OutboundHost:
     """`ports` is where each port of a public address really is; `ca_file` is the authority to trust."""
 
     def __init__(self, directory: Path, *, everywhere: bool) -> None:
         address = "0.0.0.0" if everywhere else "127.0.0.1"
-        self._documents = DocumentHost(directory, f"*.{DOMAIN}", DOMAIN, place=(address, 443 if everywhere else 0))
+        self._documents = DocumentHost(directory, *_names(), place=(address, 443 if everywhere else 0))
         self._documents.answers |= {f"/{path}": answer for path, answer in _answers().items()}
         self.ca_file = self._documents.ca_file
         self._silent = socket.create_server((address, SILENT if everywhere else 0), backlog=64)

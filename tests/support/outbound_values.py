@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-DOMAIN: Final = "hostile.example"
+DOMAIN: Final = "example"  # every value has a name below it, so that none waits for another's site
+_STRANGER: Final = f"hostile.{DOMAIN}"
 PUBLIC: Final = "9.20.30.40"
 PUBLIC_6: Final = "2600:aaaa::40"
 SILENT: Final = 8443  # a port that accepts and never says anything
@@ -133,16 +134,16 @@ _INSIDE: Final = {
     "router": "router.home.arpa",
 }
 _TRICKS: Final = {
-    "user": f"https://{DOMAIN}@127.0.0.1/honest",
-    "password": f"https://{DOMAIN}:443@127.0.0.1/honest",
-    "backslash": f"https://127.0.0.1\\@{DOMAIN}/honest",
-    "fragment": f"https://{DOMAIN}#@127.0.0.1/honest",
-    "no-tls": f"http://{DOMAIN}/honest",
-    "port-of-others": f"https://{DOMAIN}:22/honest",
-    "escaped-host": f"https://127.0.0.1%2f.{DOMAIN}/honest",
-    "escaped-null": f"https://127.0.0.1%00.{DOMAIN}/honest",
+    "user": f"https://{_STRANGER}@127.0.0.1/honest",
+    "password": f"https://{_STRANGER}:443@127.0.0.1/honest",
+    "backslash": f"https://127.0.0.1\\@{_STRANGER}/honest",
+    "fragment": f"https://{_STRANGER}#@127.0.0.1/honest",
+    "no-tls": f"http://{_STRANGER}/honest",
+    "port-of-others": f"https://{_STRANGER}:22/honest",
+    "escaped-host": f"https://127.0.0.1%2f.{_STRANGER}/honest",
+    "escaped-null": f"https://127.0.0.1%00.{_STRANGER}/honest",
     "tab": "https://127.0.\t0.1/honest",
-    "line": f"https://{DOMAIN}/honest\r\nHost: 127.0.0.1",
+    "line": f"https://{_STRANGER}/honest\r\nHost: 127.0.0.1",
     "three-slashes": "https:///127.0.0.1/honest",
     "wide-digits": "https://\uff11\uff12\uff17.0.0.1/honest",
     "circled": "https://\u2460\u2461\u2466.\u24ea.\u24ea.\u2460/honest",

@@ -61,11 +61,11 @@ class Held:
 
 @pytest.fixture
 def many_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every name of NAMES leads to this machine."""
+    """Every name below .example leads to this machine."""
     resolve = socket.getaddrinfo
 
     def resolved(name: str, port: int, **options: Any) -> list[Any]:
-        return resolve("localhost" if name in NAMES else name, port, **options)
+        return resolve("localhost" if name.endswith(".example") else name, port, **options)
 
     monkeypatch.setattr(fetch_adapter.socket, "getaddrinfo", resolved)
 
@@ -112,6 +112,27 @@ async def test_a_host_that_is_slow_keeps_the_places_of_no_other_host(tmp_path: P
         https.close()
 
 
+async def test_a_site_whose_names_all_hang_keeps_the_places_of_no_other(
+    https: HttpsFetch, host: DocumentHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names below one's own cost nothing, and a resolver that waits for their name server holds a thread for each."""
+    may_end, resolve = threading.Event(), socket.getaddrinfo
+
+    def hanging(name: str, port: int, **options: Any) -> list[Any]:
+        if name != "localhost":
+            may_end.wait(10)
+            raise socket.gaierror("nobody answers")
+        return resolve(name, port, **options)
+
+    monkeypatch.setattr(fetch_adapter.socket, "getaddrinfo", hanging)
+    urls = [f"https://name{number}.hostile.example/" for number in range(2 * fetch_adapter.AT_ONCE)]
+    hung = [asyncio.create_task(https.get(url, max_bytes=LIMIT)) for url in urls]
+    await asyncio.sleep(0.1)
+    assert (await https.get(host.url("/good"), max_bytes=LIMIT)).body == b"{}"
+    may_end.set()
+    assert {type(outcome) for outcome in await asyncio.gather(*hung, return_exceptions=True)} == {FetchFailed}
+
+
 async def test_who_gives_up_while_waiting_takes_no_place_along(
     https: HttpsFetch, host: DocumentHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +146,29 @@ async def test_who_gives_up_while_waiting_takes_no_place_along(
     monkeypatch.setattr(fetch_adapter, "SECONDS", 5.0)
     answers = await asyncio.gather(*[https.get(host.url("/good"), max_bytes=LIMIT) for _ in range(20)])
     assert {answer.body for answer in answers} == {b"{}"}
+
+
+@pytest.mark.usefixtures("many_names")
+async def test_who_gives_up_while_waiting_for_a_thread_leaves_the_place_at_its_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held()
+    with document_host(tmp_path, *NAMES, "last.example") as host:
+        https = HttpsFetch(ca_file=host.ca_file, allowed_private_hosts=[*NAMES, "last.example"])
+        host.answers["/held"], host.answers["/good"] = held, document(b"{}")
+        urls = [host.url("/held", name) for name in NAMES]
+        busy = [asyncio.create_task(https.get(url, max_bytes=LIMIT)) for url in urls * fetch_adapter.AT_ONCE_PER_HOST]
+        await asyncio.to_thread(wait_until, lambda: held.most == fetch_adapter.AT_ONCE, what="a fetch in every thread")
+        monkeypatch.setattr(fetch_adapter, "SECONDS", 0.1)
+        for _ in range(fetch_adapter.AT_ONCE_PER_HOST + 1):
+            with pytest.raises(FetchFailed, match="too long"):
+                await https.get(host.url("/good", "last.example"), max_bytes=LIMIT)
+        held.may_answer.set()
+        await asyncio.gather(*busy)
+        monkeypatch.setattr(fetch_adapter, "SECONDS", 5.0)
+        assert (await https.get(host.url("/good", "last.example"), max_bytes=LIMIT)).body == b"{}"
+        assert len(https.hosts) == 0
+        https.close()
 
 
 async def test_a_document_that_did_not_change_is_not_sent_again(https: HttpsFetch, host: DocumentHost) -> None:

@@ -13,6 +13,7 @@ from fapi_as.protocol.outbound_url import (
     parse_outbound_url,
     require_address,
     require_name,
+    site,
 )
 
 NOBODY: frozenset[str] = frozenset()
@@ -169,3 +170,22 @@ def test_a_name_like_others_and_a_public_address_are_looked_up() -> None:
 def test_what_was_read_is_a_value() -> None:
     first = parse_outbound_url("https://client.example/a")
     assert first == OutboundUrl(host="client.example", port=443, target="/a")
+
+
+@pytest.mark.parametrize(
+    ("host", "whose"),
+    [
+        ("client.example", "client.example"),
+        ("a.b.client.example", "client.example"),
+        ("A.Client.Example", "client.example"),
+        ("a.client.co.uk", "client.co.uk"),
+        ("client.co.uk", "client.co.uk"),
+        ("a.abc.de", "abc.de"),
+        ("localhost", "localhost"),
+        ("8.8.8.8", "8.8.8.8"),
+        ("[2600:1:2:3:4::5]", "2600:1:2:3::/64"),
+        ("[2600:1:2:3::6]", "2600:1:2:3::/64"),
+    ],
+)
+def test_all_names_below_one_that_is_registered_are_one_site(host: str, whose: str) -> None:
+    assert site(parse_outbound_url(f"https://{host}/")) == whose
