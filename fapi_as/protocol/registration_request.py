@@ -19,7 +19,7 @@ from fapi_as.protocol.software_statement import VerifiedStatement
 __all__ = ["judged", "merged", "understood"]
 
 _KEYS: Final = frozenset({"jwks", "jwks_uri"})
-_IDENTIFYING: Final = _KEYS | frozenset(map(str, SubjectKind))
+_SUBJECTS: Final = frozenset(map(str, SubjectKind))
 _BY_PEOPLE: Final = frozenset({"authorization_code", "refresh_token"})  # the answer goes to a redirect URI
 _DN: Final = "tls_client_auth_subject_dn"
 
@@ -76,8 +76,10 @@ def _require_anchor(client: RegisteredClient, policy: RegistrationPolicy, said: 
     """
     if client.redirect_uris and "redirect_uris" not in said and policy.redirect_hosts is None:
         raise InvalidRedirectUri("nobody vouches", "redirect_uris must be named by the software statement")
-    if client.grant_types - _BY_PEOPLE and not said & _IDENTIFYING:
-        raise wrong("jwks or jwks_uri must be named by the software statement for a client that acts on its own")
+    by_keys = client.certificate_subject is None  # and keys vouch for no certificate that is asked for instead
+    if client.grant_types - _BY_PEOPLE and not said & (_KEYS if by_keys else _SUBJECTS):
+        what = "jwks or jwks_uri" if by_keys else "the subject of its certificate"
+        raise wrong(f"{what} must be named by the software statement for a client that acts on its own")
 
 
 def _require_allowed(client: RegisteredClient, policy: RegistrationPolicy) -> None:
@@ -124,8 +126,7 @@ def _settled(name: str, asked: object, claim: object) -> object:
     if _is_part(name, asked, claim):
         return asked
     if name == "redirect_uris":
-        sentence = "redirect_uris must be among those of the software statement"
-        raise InvalidRedirectUri("beyond the statement", sentence)
+        raise InvalidRedirectUri("beyond the statement", "redirect_uris must be among those of the software statement")
     raise wrong(f"{name.partition('#')[0]} must be as in the software statement")
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 _SOURCES: Final = ("fapi_as/protocol", "fapi_as/kernel", "fapi_as/features", "fapi_as/adapters/web", "rs_kit")
 _NAME: Final = r"[a-z][a-z0-9_]{1,40}"  # what a sentence may be completed with: the name of a parameter, or a number
+# what `wrong` completes a sentence with: names, lists of them, or why something is wrong; no markup and no quotes
+_SAID: Final = r"[A-Za-z0-9 _.,:;'()/#+-]{1,200}"
 _WIRE: Final = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")  # RFC 6749 §5.2
 
 # whoever fails a check of a secret learns that it failed, and nothing about which one
@@ -46,6 +48,9 @@ def sentences() -> dict[str, frozenset[str]]:
         for name, pattern in _raised(tree):
             if name in codes:
                 texts[codes[name]].add(pattern)
+            if name == "wrong":  # the one function that makes an error: its sentence is told as it is
+                texts[codes["InvalidClientMetadata"]].add(pattern.replace(f"(?:{_NAME}|[0-9]+)", _SAID))
+    texts[codes["InvalidRedirectUri"]] |= set(_refusals(trees))
     return {code: frozenset(PINNED.get(code, patterns)) for code, patterns in texts.items()}
 
 
@@ -73,10 +78,25 @@ def _raised(tree: ast.AST) -> Iterator[tuple[str, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             named = [keyword.value for keyword in node.keywords if keyword.arg == "description"]
-            for said in [*node.args[1:2], *named]:
+            told = node.args[:1] if node.func.id == "wrong" else node.args[1:2]
+            for said in [*told, *named]:
                 pattern = _pattern(said)
                 if pattern is not None:
                     yield node.func.id, pattern
+
+
+def _refusals(trees: Sequence[ast.AST]) -> Iterator[str]:
+    """Why a redirect URI may not be registered: what `refusal` returns, or is made."""
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    said = [
+        node.value for found in nodes if _is_named(found) for node in ast.walk(found) if isinstance(node, ast.Return)
+    ]
+    said += [node.value for node in nodes if isinstance(node, ast.Assign) and _is_named(node.targets[0])]
+    yield from (pattern for pattern in map(_pattern, filter(None, said)) if pattern is not None)
+
+
+def _is_named(node: ast.AST) -> bool:
+    return "refusal" in {getattr(node, "id", None), getattr(node, "name", None)}
 
 
 def _pattern(said: ast.expr) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fapi_as.features.dynamic_registration.credentials import as_resource, offered_token, proved
 from fapi_as.features.dynamic_registration.rules import Approved, statement_uses
 from fapi_as.kernel.messages import EndpointRequest
@@ -9,6 +11,7 @@ from fapi_as.kernel.seam import Context
 from fapi_as.kernel.sender_constraint import offered_proof, proof_once
 from fapi_as.protocol import software_statement
 from fapi_as.protocol.client import Approval, KeysUnavailable
+from fapi_as.protocol.client_certificate import SubjectKind
 from fapi_as.protocol.decisions import Refuse
 from fapi_as.protocol.effects import Effect, Require, Required, SpendInitialToken
 from fapi_as.protocol.errors import (
@@ -20,9 +23,13 @@ from fapi_as.protocol.errors import (
 )
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.metadata_members import InvalidClientMetadata
+from fapi_as.protocol.registration import ClaimNames, TrustedAuthority
+from fapi_as.protocol.software_statement import VerifiedStatement
 from rs_kit.protocol.dpop import VerifiedProof
 from rs_kit.protocol.errors import InvalidToken, MissingToken
 from rs_kit.protocol.http import Credentials
+
+_SUBJECTS: Final = frozenset(map(str, SubjectKind))
 
 
 async def approved(context: Context, request: EndpointRequest, statement: object | None) -> Approved:
@@ -87,6 +94,9 @@ async def by_statement(
         certificate=request.peer_certificate,
         jkt=None if proof is None else proof.jkt,
     )
+    untrusted = _untrusted(context, request, authority, verified)
+    if untrusted is not None:
+        raise InvalidSoftwareStatement(f"statement: the certificate is not trusted: {untrusted}")
     if await context.reading.is_withdrawn(verified.issuer, verified.jti, verified.software_id):
         raise UnapprovedSoftwareStatement("statement: it or its software is withdrawn")
     stands = Require(required=Required.APPROVER, identifier=authority.issuer, version=authority.version)
@@ -104,6 +114,17 @@ async def by_statement(
         effects=effects,
         lost=lost,
     )
+
+
+def _untrusted(
+    context: Context, request: EndpointRequest, authority: TrustedAuthority, verified: VerifiedStatement
+) -> str | None:
+    """Why names in the certificate are nobody's, where whoever brings the statement is judged by them (DCR-20)."""
+    certificate = request.peer_certificate
+    by_name = authority.claims is ClaimNames.OPEN_BANKING or not _SUBJECTS.isdisjoint(verified.claims)
+    if certificate is None or not by_name:
+        return None
+    return context.certificate_trust.refusal(certificate, request.peer_chain, request.now)
 
 
 async def _by_token(context: Context, request: EndpointRequest, offered: Credentials) -> Approved:

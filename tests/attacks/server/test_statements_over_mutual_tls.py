@@ -1,0 +1,134 @@
+"""Statements and keys are for whoever has the certificate or the key: nobody else registers with them (DCR-20)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from fapi_as.adapters.tls.client_trust import ClientTrust
+from tests.support.certificates import Authority, pem, self_signed
+from tests.support.registration_attack import (
+    METADATA,
+    NO_STATEMENT,
+    NO_TOKEN,
+    AttackedHouse,
+    refused,
+)
+from tests.support.registration_house import MUTUAL_TLS_URL, POLICY
+from tests.support.registration_scene import Registrant
+
+SECOND: Final = 31_556_952 * 10  # ten years
+
+
+@pytest.fixture
+def house() -> AttackedHouse:
+    return AttackedHouse()
+
+
+# --- DCR-20: the certificate of whoever brings it
+
+
+def _over_mutual_tls(agent: Registrant, shown: Any) -> Registrant:
+    agent.metadata["registration_endpoint"] = f"{MUTUAL_TLS_URL}/register"
+    agent.shown = shown
+    return agent
+
+
+@pytest.fixture
+def trusted(tmp_path: Path) -> Authority:
+    return Authority()
+
+
+@pytest.fixture
+def certified(tmp_path: Path, trusted: Authority) -> AttackedHouse:
+    bundle = tmp_path / "authority.pem"
+    bundle.write_bytes(pem(trusted.certificate))
+    return AttackedHouse(policy=replace(POLICY, client_authorities=True), certificate_trust=ClientTrust(bundle))
+
+
+@pytest.mark.attack("DCR-20")
+async def test_where_a_certificate_is_demanded_nobody_comes_without(house: AttackedHouse) -> None:
+    house.trust(mutual_tls=True)
+    agent = house.registrant()
+    await refused(house, agent.register(), NO_TOKEN, "no certificate")
+    _over_mutual_tls(agent, None)
+    await refused(house, agent.register(), NO_TOKEN, "no certificate")
+    with agent.lying(
+        headers=[("x-client-cert", "MIIB"), ("client-cert", ":MIIB:"), ("x-ssl-client-verify", "SUCCESS")]
+    ):
+        await refused(house, agent.register(), NO_TOKEN, "no certificate")
+
+
+@pytest.mark.attack("DCR-20")
+async def test_a_statement_for_a_certificate_comes_over_no_other(certified: AttackedHouse, trusted: Authority) -> None:
+    own, others = trusted.issue("CN=software-1,O=Bank,C=GB"), trusted.issue("CN=software-1,O=Bank,C=GB")
+    agent = certified.registrant()
+    cnf = {"x5t#S256": own.x5t}
+    await refused(certified, agent.register(statement=agent.statement(cnf=cnf)), NO_STATEMENT, "x5t#S256")
+    _over_mutual_tls(agent, others)
+    await refused(certified, agent.register(statement=agent.statement(cnf=cnf)), NO_STATEMENT, "x5t#S256")
+    for bent in ({}, {"x5t#S256": ""}, {"x5t#S256": [own.x5t]}, {"x5t": own.x5t}, {"kid": "x"}, None, own.x5t):
+        await refused(certified, agent.register(statement=agent.statement(cnf=bent)), NO_STATEMENT)
+    _over_mutual_tls(agent, own)
+    await agent.registered(statement=agent.statement(cnf=cnf))
+
+
+@pytest.mark.attack("DCR-20")
+async def test_a_statement_for_a_key_comes_with_no_other(house: AttackedHouse) -> None:
+    agent, thief = house.registrant(), house.registrant(seed=666)
+    statement = agent.statement(cnf={"jkt": agent.dpop_key.thumbprint})
+    await refused(house, thief.register(statement=statement), NO_STATEMENT, "jkt")
+    thief.binds = True
+    await refused(house, thief.register(statement=statement), NO_STATEMENT, "jkt")
+    agent.binds = True
+    proof = agent.proof("POST", agent.address("registration_endpoint"))
+    await agent.registered(statement=statement)
+    with thief.lying(proof=proof):
+        response = await thief.register(statement=agent.statement(cnf={"jkt": agent.dpop_key.thumbprint}))
+        assert response.status_code == 400
+    assert thief.client_id == ""
+
+
+@pytest.mark.attack("DCR-20")
+@pytest.mark.parametrize("member", ["tls_client_auth_subject_dn", "tls_client_auth_san_dns"])
+async def test_the_certificate_of_another_organisation_registers_nothing(
+    certified: AttackedHouse, trusted: Authority, member: str
+) -> None:
+    certified.trust(mutual_tls=True)
+    mine = {"tls_client_auth_subject_dn": "CN=agent,O=Bank,C=GB", "tls_client_auth_san_dns": "agent.example"}[member]
+    subject = {"token_endpoint_auth_method": "tls_client_auth", "jwks": ..., member: mine}
+    agent = certified.registrant()
+    _over_mutual_tls(agent, trusted.issue("CN=agent,O=Another,C=GB"))
+    await refused(certified, agent.register(statement=agent.statement(**subject)), NO_STATEMENT)
+
+
+@pytest.mark.attack("DCR-20")
+async def test_names_in_a_certificate_that_nobody_vouches_for_are_nobodys(
+    certified: AttackedHouse, trusted: Authority
+) -> None:
+    certified.trust(mutual_tls=True)
+    subject = {
+        "token_endpoint_auth_method": "tls_client_auth",
+        "jwks": ...,
+        "tls_client_auth_subject_dn": "CN=agent,O=Bank,C=GB",
+    }
+    agent = certified.registrant()
+    _over_mutual_tls(agent, self_signed("CN=agent,O=Bank,C=GB"))
+    await refused(certified, agent.register(statement=agent.statement(**subject)), NO_STATEMENT, "certificate")
+    _over_mutual_tls(agent, Authority().issue("CN=agent,O=Bank,C=GB"))  # another one of the same name
+    await refused(certified, agent.register(statement=agent.statement(**subject)), NO_STATEMENT, "certificate")
+    _over_mutual_tls(agent, trusted.issue("CN=agent,O=Bank,C=GB"))
+    await agent.registered(statement=agent.statement(**subject))
+
+
+@pytest.mark.attack("DCR-20")
+async def test_keys_that_are_vouched_for_are_not_swapped_for_a_certificate(certified: AttackedHouse) -> None:
+    """A statement is no secret: whoever finds one has no client of that software with credentials of his own."""
+    agent = certified.registrant()
+    statement = agent.statement(token_endpoint_auth_method=...)
+    thiefs = {"token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_subject_dn": "CN=thief,O=Thief,C=GB"}
+    await refused(certified, agent.register(statement=statement, **thiefs), METADATA)
+    await agent.registered(statement=statement, token_endpoint_auth_method="private_key_jwt")
