@@ -149,7 +149,7 @@ class Model:
 
     def is_remembered(self, request: Request) -> bool:
         grant = self.said_yes.get(self._page_of(request))
-        return grant is not None and not grant.ended and self.now < grant.at + CODE + REFRESH
+        return grant is not None and not self._has_ended(grant)
 
     def silently(self, request: Request, browser: str) -> str:
         request.complete = True
@@ -171,6 +171,11 @@ class Model:
         in_time = self.now < min(identity.at + ACCESS, grant.at + CODE + REFRESH)
         return OK if client in self.clients and allowed and in_time else "invalid_token"
 
+    def _has_ended(self, grant: Grant) -> bool:
+        """Whether there is nothing left to end: what changes an account has ended it, or its time is over."""
+        over = self.now >= grant.at + CODE + REFRESH
+        return grant.ended or over or grant.user_version != self.user_version
+
     def _still_allowed(self, grant: Grant) -> str:
         if not self.user_enabled or grant.user_version != self.user_version:
             return "invalid_grant"
@@ -183,7 +188,7 @@ class Model:
             return "invalid_grant"
         if lie == "key":
             return "invalid_dpop_proof"
-        if grant.sets:
+        if grant.sets and not self._has_ended(grant):
             grant.ended = True  # somebody else has the code
         if grant.sets or self.now >= grant.at + CODE:
             return "invalid_grant"

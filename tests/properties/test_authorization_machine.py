@@ -142,3 +142,15 @@ def test_a_store_that_breaks_its_word_is_found_out(broken: type[OperatedMemory],
     quick = settings(QUICK, phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
     with pytest.raises(AssertionError, match=found):
         run_state_machine_as_test(machine(broken), settings=quick)
+
+
+def test_a_replay_after_the_account_changed_has_nothing_left_to_end() -> None:
+    """What a long run has found: nothing is revoked twice, so a copy of the replay is refused like the replay."""
+    steps = machine(OperatedMemory)()
+    try:
+        grant = steps.walk(client="agent", resource="https://bank.example/mcp")
+        steps.redeem(grant=grant, client="its own", lie=None, copied=False)
+        steps.operate(what="user")
+        steps.redeem(grant=grant, client="its own", lie=None, copied=True)
+    finally:
+        steps.teardown()
