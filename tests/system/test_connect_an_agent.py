@@ -168,6 +168,19 @@ def test_messages_are_signed_both_ways_and_the_person_has_a_name(reader: Reader)
     assert document["sub"]
 
 
+def test_in_code_an_agent_registers_itself_once_and_calls_a_tool(reader: Reader) -> None:
+    heading = "Registered by itself"
+    claims = json.loads((reader.directory / "robot.json").read_text(encoding="utf-8"))
+    del claims["client_id"]
+    (reader.directory / "robot-claims.json").write_text(json.dumps(claims), encoding="utf-8")
+    config = reader.place.server.commands.config
+    reader.shell(block(heading, "sh").replace(" > ", f" --config {config} > "))
+    first, again = (reader.python(block(heading, "python")) for _ in range(2))
+    assert BALANCE in first
+    assert re.search(r"^registered as client-[\w-]+$", first, re.MULTILINE)
+    assert again == first  # the statement is good for one registration, and one is all it takes
+
+
 def test_every_error_of_the_agent_is_in_the_table_and_no_other() -> None:
     named = {
         name
