@@ -78,9 +78,8 @@ def _name(members: Mapping[str, object], name: str) -> str:
 def _pages(members: Mapping[str, object], tagged: Iterable[str]) -> Iterator[tuple[str, str]]:
     for name in tagged:
         base = base_name(name)
-        uri = fetched_uri({base: members[name]}, base)
-        if uri is not None:
-            yield name, uri
+        fetched_uri({base: members[name]}, base)
+        yield name, str(members[name])
 
 
 def _contacts(members: Mapping[str, object]) -> tuple[str, ...]:

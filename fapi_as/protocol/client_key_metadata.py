@@ -29,10 +29,8 @@ def parse_keys(
         return (), ()
     if jwks_uri is not None:
         raise wrong("jwks and jwks_uri exclude each other")  # FAPI2-CR-7
-    if not isinstance(value, Mapping):
-        raise wrong("jwks must be a JWK set: the public keys of the client")
-    entries = value.get("keys")
-    if not isinstance(entries, list) or not 0 < len(entries) <= _KEY_LIMIT:
+    entries = value.get("keys") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or not isinstance(entries, list) or not 0 < len(entries) <= _KEY_LIMIT:
         raise wrong(f"jwks must have 1 to {_KEY_LIMIT} keys")
     if any(isinstance(entry, Mapping) and not _PRIVATE_MEMBERS.isdisjoint(entry) for entry in entries):
         # whatever it is for: somebody has just shown a key that nobody may see

@@ -70,6 +70,7 @@ def test_what_is_kept_reads_back(changes: dict[str, Any]) -> None:
         ({"jwks": {"keys": [{"kty": "oct", "k": "AQAB"}]}}, "private"),
         ({"jwks": {"keys": [PeerKey.ps256(1024).jwk()]}}, "jwks"),
         ({"jwks": ..., "jwks_uri": "https://10.0.0.1/jwks"}, "jwks_uri"),
+        ({"jwks": ..., "jwks_uri": 7}, "jwks_uri"),
         ({"status_uri": "http://authority.example/status"}, "status_uri"),
         ({"may_assert": "scope"}, "may_assert"),
         ({"may_assert": ["software_statement"]}, "may_assert"),

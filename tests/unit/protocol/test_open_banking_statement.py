@@ -13,7 +13,7 @@ from fapi_as.protocol.errors import UnapprovedSoftwareStatement
 from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.registration import TrustedAuthority
 from fapi_as.protocol.registration_request import merged
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, resigned_der
 from tests.support.client_members import client_members, ec_jwk
 from tests.support.statement_scene import SIGNER, statement, told, trusted, verified
 
@@ -140,6 +140,18 @@ def test_a_certificate_cannot_be_compared_without_an_organisation() -> None:
 
 def test_octets_that_are_no_certificate_are_nobodys() -> None:
     assert "not readable" in told(sent(), authority=directory(), certificate=b"\x30\x00")
+
+
+def test_a_subject_that_cannot_be_read_names_nobody() -> None:
+    authority = Authority()
+    shown = authority.issue(x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "org-1")]))
+    broken = resigned_der(shown, lambda tbs: tbs.replace(b"org-1", b"\xff\xff\xff\xff\xff"), authority)
+    assert "another organisation" in told(sent(), authority=directory(), certificate=broken)
+
+
+def test_a_subject_that_no_certificate_has_is_nobodys_either() -> None:
+    two = {"tls_client_auth_san_dns": "a.example", "tls_client_auth_san_ip": "192.0.2.1"}
+    assert "exactly one" in told(statement(**two), certificate=Authority().issue().der)
 
 
 def test_the_authority_is_still_the_one_that_signs() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fapi_as.protocol.client_metadata import InvalidRedirectUri, parse_client, to_metadata
-from fapi_as.protocol.metadata_members import MEMBERS, InvalidClientMetadata
+from fapi_as.protocol.metadata_members import MEMBERS, InvalidClientMetadata, boolean
 from tests.support.client_members import client_members, ec_jwk, refused
 
 KEYS = {"keys": [ec_jwk(kid="one", alg="ES256")]}  # a key is always told with its algorithm
@@ -113,6 +113,27 @@ def test_default_acr_values_are_names_that_fit_the_parameter(values: list[str]) 
 @pytest.mark.parametrize("alg", ["RS256", "none", "HS256", ""])
 def test_introspection_responses_are_signed_with_what_is_offered(alg: str) -> None:
     assert refused(introspection_signed_response_alg=alg).startswith("introspection_signed_response_alg")
+
+
+def test_the_word_true_is_no_boolean_for_whoever_reads_one_by_itself() -> None:
+    with pytest.raises(InvalidClientMetadata):
+        boolean({"require_auth_time": "true"}, "require_auth_time")
+
+
+def test_addresses_after_a_sign_out_are_a_few() -> None:
+    many = [f"https://agent.example/{number}" for number in range(17)]
+    assert refused(post_logout_redirect_uris=many) == "post_logout_redirect_uris must have at most 16 entries"
+
+
+def test_signed_requests_need_a_key_and_assertions_their_method() -> None:
+    certified = {"token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "a.example", "jwks": ...}
+    assert "needs jwks" in refused(**certified, require_signed_request_object=True)
+    assert "private_key_jwt only" in refused(**certified, token_endpoint_auth_signing_alg="ES256")
+
+
+def test_a_key_for_something_else_beside_a_signature_key_is_not_registered() -> None:
+    keys = {"keys": [ec_jwk(kid="one"), ec_jwk(kid="two", use="enc")]}
+    assert [key.kid for key in parse_client(client_members(jwks=keys), client_id="c", version=1).keys] == ["one"]
 
 
 def test_an_initiate_login_uri_is_read_and_nothing_is_made_of_it() -> None:

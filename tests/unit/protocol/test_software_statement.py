@@ -33,6 +33,12 @@ def test_a_statement_of_a_trusted_authority_for_us_and_for_now_is_believed(
     assert dict(found.claims) == {name: CLAIMS[name] for name in ("redirect_uris", "client_name", "scope")}
 
 
+def test_a_statement_that_was_only_read_tells_where_to_look_for_its_keys() -> None:
+    presented = software_statement.present(statement())
+    assert (presented.issuer, presented.kid) == (SIGNER.issuer, SIGNER.kid)
+    assert software_statement.present(statement(header={"kid": ...})).kid is None
+
+
 def test_the_statement_is_kept_byte_for_byte() -> None:
     sent = statement()
     assert verified(sent).compact == sent
