@@ -120,6 +120,11 @@ class RegisteringPeer(Peer):
 
 def network(*peers: RegisteringPeer) -> httpx2.AsyncClient:
     """A client for which these servers are the whole network."""
+    return httpx2.AsyncClient(transport=transport(*peers))
+
+
+def transport(*peers: RegisteringPeer) -> httpx2.MockTransport:
+    """What brings requests to these servers and to no other."""
 
     def answered(request: httpx2.Request) -> httpx2.Response:
         headers = tuple((name.lower(), value) for name, value in request.headers.items())
@@ -128,7 +133,7 @@ def network(*peers: RegisteringPeer) -> httpx2.AsyncClient:
         answer = here.answer(asked)
         return httpx2.Response(answer.status, headers=list(answer.headers), content=answer.body)
 
-    return httpx2.AsyncClient(transport=httpx2.MockTransport(answered))
+    return httpx2.MockTransport(answered)
 
 
 def _proved_key(request: Request, token: str | None) -> str | None:
