@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import click
 
 if TYPE_CHECKING:
     from rs_kit.protocol.jws import SigningKey
@@ -22,22 +25,29 @@ def ensure_development_authority(directory: Path) -> tuple[dict[str, Any], tuple
 
     Raises:
         UnusableAuthorityKey: a key is there that cannot be used, or none can be written.
-        click.ClickException: a file is there that cannot be read.
+        InvalidClientMetadata, InvalidRegistrationPolicy: a file is there that describes no authority.
+        click.ClickException: it cannot be read, or somebody else could sign for that authority.
     """
     from fapi_as.adapters.keys import read_authority_key, write_authority_key
     from fapi_as.commands.operator import read_members
+    from fapi_as.protocol.authority_registration import parse_authority
 
     key_file, authority_file = directory / KEY_FILE, directory / AUTHORITY_FILE
     written: tuple[Path, ...] = ()
-    if key_file.exists():
+    if os.path.lexists(key_file):
         key = read_authority_key(key_file)
     else:
         key = write_authority_key(key_file)
         written = (key_file,)
-    if not authority_file.exists():
-        authority_file.write_text(json.dumps(_members(key), indent=2) + "\n", encoding="utf-8")
+    if not os.path.lexists(authority_file):
+        with authority_file.open("x", encoding="utf-8") as file:  # also no link that leads elsewhere
+            file.write(json.dumps(_members(key), indent=2) + "\n")
         written = (*written, authority_file)
-    return dict(read_members(str(authority_file))), written
+    members = dict(read_members(str(authority_file)))
+    if [published.thumbprint for published in parse_authority(members, version=0).keys] != [key.thumbprint]:
+        # planted there, or left over from another key: whoever has that one would let clients in
+        raise click.ClickException(f"{authority_file} names other keys than {key_file} and is not trusted")
+    return members, written
 
 
 def _members(key: SigningKey) -> dict[str, object]:

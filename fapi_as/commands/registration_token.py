@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from fapi_as.commands.approver_policy import refuse_what_is_not_offered
 from fapi_as.commands.operator import desk, read_members
 from fapi_as.commands.options import AS_JSON, CONFIG
 from fapi_as.commands.printing import confirm, print_members, print_rows
@@ -53,10 +54,12 @@ def issue(  # noqa: PLR0913 - one argument for each option
     from fapi_as.adapters.entropy import SystemEntropy
     from fapi_as.protocol.handles import digest_of
 
-    members = _members(read_members(file), jkt, owner)
+    policy = read_members(file)
+    members = _members(policy, jkt, owner)
     entropy = SystemEntropy()
     token = entropy.handle()
     with desk(config) as work, refusals("stdin" if file == "-" else file):
+        refuse_what_is_not_offered(policy, work.settings)
         stored = work.approvals.add_initial_token(
             entropy.identifier(),
             digest_of(token),

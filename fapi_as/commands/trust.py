@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from fapi_as.commands.approver_policy import refuse_what_is_not_offered
 from fapi_as.commands.operator import desk, read_members
 from fapi_as.commands.options import AS_JSON, CONFIG
 from fapi_as.commands.printing import confirm, print_members, print_rows
@@ -38,6 +39,9 @@ def add(*, file: str, replace: bool, as_json: bool, config: Path) -> None:
     members = read_members(file)
     with desk(config) as work, refusals("stdin" if file == "-" else file):
         _refuse_urls_inside(members, work.settings.fetch.allowed_private_hosts)
+        policy = members.get("policy")
+        if isinstance(policy, Mapping):
+            refuse_what_is_not_offered(policy, work.settings)
         _refuse_ourselves(members, {work.settings.server.issuer, work.settings.mutual_tls_url})
         stored = work.approvals.add_authority(members, work.stamp, replace=replace)
     print_members(_shown(stored), as_json=as_json)

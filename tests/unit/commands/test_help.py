@@ -61,7 +61,7 @@ def test_the_commands_are_those_of_the_manual() -> None:
         *(f"keys {verb}" for verb in ("list", "rotate", "remove")),
         "audit tail",
         "explain",
-        *(f"agent {verb}" for verb in ("login", "call", "token", "trace")),
+        *(f"agent {verb}" for verb in ("login", "register", "call", "token", "trace")),
     }
 
 

@@ -7,9 +7,11 @@ import re
 import stat
 from pathlib import Path
 
+import click
 import pytest
 
-from fapi_as.adapters.keys import read_sealing_key
+from fapi_as.adapters.keys import UnusableAuthorityKey, read_sealing_key
+from fapi_as.commands.development_authority import AUTHORITY_FILE, KEY_FILE, ensure_development_authority
 from fapi_as.settings import Settings, load
 from tests.support.command_line import CommandLine
 
@@ -87,6 +89,28 @@ def test_init_dev_writes_certificates_that_the_configuration_names(tmp_path: Pat
     before = server.certificate_file.read_bytes()
     assert "kept: " in line.run("init", "--dev", "--only-certificates").out
     assert server.certificate_file.read_bytes() == before
+
+
+def test_init_dev_trusts_no_authority_that_somebody_else_can_sign_for(tmp_path: Path) -> None:
+    stranger, _ = ensure_development_authority(_made(tmp_path / "stranger"))
+    line = CommandLine(directory=_made(tmp_path / "shared"))
+    (line.directory / AUTHORITY_FILE).write_text(json.dumps(stranger), encoding="utf-8")
+    assert "names other keys than" in line.run("init", "--dev").err
+    assert line.json("trust", "list") == []
+
+
+@pytest.mark.parametrize("name", [AUTHORITY_FILE, KEY_FILE])
+def test_init_dev_writes_through_no_link(tmp_path: Path, name: str) -> None:
+    directory = _made(tmp_path / "shared")
+    (directory / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises((click.ClickException, UnusableAuthorityKey)):
+        ensure_development_authority(directory)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
 
 
 def test_init_without_dev_trusts_nobody(place: CommandLine) -> None:

@@ -84,6 +84,7 @@ def test_a_token_without_limits_or_for_no_key_is_wrong_usage(place: CommandLine,
     [
         ('{"scopes": ["accounts:read"]}', "stdin: policy has no member"),
         ('{"grant_types": []}', "stdin: policy: grant_types must have 1 to"),
+        ('{"grant_types": ["password"]}', "stdin: policy: grant_types may hold"),
         ("[]", "no JSON object"),
         ('{"scope": ["a"], "scope": ["b"]}', "no JSON object that every parser reads alike"),
     ],

@@ -94,6 +94,9 @@ def test_every_change_leaves_one_fact_with_the_command_and_the_operator(place: C
         ({"may_assert": ["client_id"]}, "may_assert may hold"),
         ({"policy": {"clients": 3}}, "policy has no member"),
         ({"policy": {"algorithms": ["RS256"]}}, "algorithms may hold"),
+        ({"policy": {"grant_types": ["urn:openid:params:grant-type:ciba"]}}, "grant_types may hold authorization_code"),
+        ({"policy": {"token_endpoint_auth_methods": ["tls_client_auth"]}}, "holds none of private_key_jwt"),
+        ({"policy": []}, "policy must be an object"),
         ({"open": True}, "an authority has no member"),
     ],
 )
@@ -105,6 +108,16 @@ def test_an_authority_that_cannot_be_meant_is_refused_by_name_and_nothing_is_sto
     assert about in sentence
     assert place.json("trust", "list") == []
     assert place.json("audit", "tail") == []
+
+
+@pytest.mark.parametrize("policy", [{"mutual_tls": True}, {"sender_constraints": ["mtls"]}])
+def test_certificates_that_nobody_is_asked_for_are_no_condition(place: CommandLine, policy: dict[str, object]) -> None:
+    assert _add(place, policy=policy)["enabled"]
+    place.change("#enabled = true\nport", "enabled = false\nport")
+    assert "this server asks nobody for certificates" in _refused(place, issuer="https://other.example", policy=policy)
+    assert "this server asks nobody for certificates" in place.refused(
+        "registration-token", "issue", "-", stdin=json.dumps(policy)
+    )
 
 
 @pytest.mark.parametrize("verb", ["show", "suspend", "resume", "remove"])
