@@ -32,7 +32,11 @@ from fapi_as.agent.settings import AuthMethod
 from rs_kit.protocol.jws import SigningKey
 from rs_kit.protocol.secret import Secret
 from tests.support.agent_desk import ALLOWED, MORE, Desk, desk
+from tests.support.authorization_server import register
+from tests.support.document_host import document, document_host
 from tests.support.peer_keys import PeerKey
+from tests.support.person import answered
+from tests.support.processes import running
 
 pytestmark = pytest.mark.xdist_group("agent-registers-itself")
 CALLBACK = "http://127.0.0.1/callback"
@@ -267,3 +271,50 @@ def _empty(directory: Path) -> Path:
     file = directory / "empty.toml"
     file.write_text("", encoding="utf-8")
     return file
+
+
+# --- by the address of a document
+
+
+async def test_an_agent_is_known_by_its_document_where_the_server_takes_one(tmp_path: Path) -> None:
+    key = new_key()
+    with document_host(tmp_path) as publisher:
+        url = publisher.url("/agent.json")
+        described = {
+            "client_id": url,
+            "client_name": "Published agent",
+            "application_type": "native",
+            "redirect_uris": [CALLBACK],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "token_endpoint_auth_method": "private_key_jwt",
+            "jwks": {"keys": [key.public_jwk()]},
+        }
+        publisher.answers["/agent.json"] = document(json.dumps(described).encode())
+        registered = register(tmp_path)
+        registered.commands.change('# ca_file = "authorities.pem"', f'ca_file = "{publisher.ca_file}"')
+        registered.commands.change("#allowed_private_hosts = []", 'allowed_private_hosts = ["localhost"]')
+        registered.commands.change(
+            "#enabled = false\n#hosts = []\n#scopes = []",
+            f'enabled = true\nhosts = ["localhost:{publisher.port}"]\nscopes = ["openid"]',
+        )
+        authorities = str(tmp_path / "certs" / "ca.pem")
+        identity = Identity(
+            issuer=registered.issuer, client_id="", key=key, redirect_uri="http://127.0.0.1:7123/callback"
+        )
+        asking = Registrant(identity=identity, client_id_metadata_document=url)
+        settings = AgentSettings(resource=registered.issuer, registrants=(asking,), scope=("openid",))
+        store = MemoryRegistrationStore()
+
+        async def authorize(page: str) -> str:
+            return await answered(authorities, page)
+
+        with running(registered.serving(1), tmp_path):
+            async with httpx2.AsyncClient(verify=trust(authorities)) as back_channel:
+                auth = AgentAuth(settings, back_channel=back_channel, authorize=authorize, registrations=store)
+                tokens = await auth.sign_in()
+                assert tokens.client_id == url
+                assert tokens.subject == (await auth.userinfo())["sub"]
+        kept = await store.load(registered.issuer)
+        assert kept is not None
+        assert kept.is_a_document
+        assert publisher.asked("/agent.json") == 1
