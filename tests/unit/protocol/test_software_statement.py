@@ -146,7 +146,9 @@ def test_an_authority_asserts_what_it_may() -> None:
 
 
 @pytest.mark.requirement("SSA-2", proves="refused")
-@pytest.mark.parametrize("more", [{}, {"jwks_uri": "https://agent.example/jwks"}, {"client_name#fr": "Agent"}])
+@pytest.mark.parametrize(
+    "more", [{}, {"jwks_uri": "https://agent.example/jwks"}, {"client_name": ..., "client_name#fr": "Agent"}]
+)
 def test_what_an_authority_may_not_assert_is_not_approved(more: dict[str, Any]) -> None:
     authority = trusted(may_assert=["redirect_uris", "scope"])
     assert "may not assert" in told(statement(**more), UnapprovedSoftwareStatement, authority=authority)
