@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from fapi_as.adapters.keys import Sealing
-from fapi_as.adapters.store import Database, Operators, migrate, reading
-from tests.support.store_harness import METADATA, STAMP, members
+from fapi_as.adapters.store import Approvals, Database, Operators, migrate, reading
+from fapi_as.protocol.decisions import Issue
+from fapi_as.protocol.effects import MarkUsed
+from tests.support.store_harness import AUTHORITY, METADATA, NOW, POLICY, REGISTER, STAMP, authority_file, members
 
 
 @pytest.fixture
@@ -69,6 +71,64 @@ async def test_a_row_that_is_not_valid_any_more_is_absent_and_told(
     assert await view.client("agent") is None
     assert [resource.resource for resource in await view.resources()] == ["https://b.example/mcp"]
     assert caplog.text.count("not valid any more") == 2
+
+
+async def test_an_approver_is_parsed_once_per_epoch_and_its_policy_counts_in_the_next_turn(
+    path: Path, database: Database
+) -> None:
+    approvals = Approvals.open(f"sqlite:///{path}", "default")
+    approvals.add_authority(authority_file(), STAMP)
+    store = database.store("default")
+    await store.commit(Issue(effects=(REGISTER,)), STAMP)
+    authority = await store.reading.authority(AUTHORITY)
+    assert authority is not None
+    assert await store.reading.authority(AUTHORITY) is authority
+    assert await store.reading.client("agent") is not None
+    approvals.add_authority(authority_file(scope=["payments:write"]), STAMP, replace=True)
+    await asyncio.sleep(0)
+    assert await store.reading.client("agent") is None
+    assert await store.reading.authority("https://nobody.example") is None
+    assert list(store.reading._approvers) == [AUTHORITY]  # strangers choose the other names
+
+
+async def test_an_approver_whose_row_is_not_valid_any_more_approves_nobody_and_is_told(
+    path: Path, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    approvals = Approvals.open(f"sqlite:///{path}", "default")
+    approvals.add_authority(authority_file(), STAMP)
+    approvals.add_initial_token("one", b"t" * 32, {"policy": POLICY}, STAMP, uses=1, expires_at=NOW + 60)
+    store = database.store("default")
+    await store.commit(Issue(effects=(REGISTER,)), STAMP)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("""UPDATE approver SET registration = '{"policy": {"unknown": 1}}'""")
+    assert await store.reading.client("agent") is None
+    assert await store.reading.registration("agent") is None
+    assert await store.reading.authority(AUTHORITY) is None
+    assert await store.reading.initial_access_token(b"t" * 32) is None
+    assert caplog.text.count("a stored approver is not valid any more") == 2  # each once per epoch
+
+
+async def test_a_client_that_was_used_is_read_anew_by_the_worker_that_saw_it(path: Path, database: Database) -> None:
+    Approvals.open(f"sqlite:///{path}", "default").add_authority(authority_file(), STAMP)
+    store = database.store("default")
+    await store.commit(Issue(effects=(REGISTER,)), STAMP)
+    first = await store.reading.client("agent")
+    await store.commit(Issue(effects=(MarkUsed(client_id="agent", expires_at=NOW + 60),)), STAMP)
+    again = await store.reading.client("agent")
+    assert first is not None
+    assert again is not None
+    assert (first.last_used_at, again.last_used_at) == (None, NOW)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "", "token:one", "x" * 100_000], ids=ascii)
+async def test_names_that_strangers_choose_find_nobody(path: Path, database: Database, name: str) -> None:
+    approvals = Approvals.open(f"sqlite:///{path}", "default")
+    approvals.add_initial_token("one", b"t" * 32, {"policy": POLICY}, STAMP, uses=1, expires_at=NOW + 60)
+    view = database.store("default").reading
+    assert await view.authority(name) is None
+    assert await view.client(name) is None
+    assert await view.registration(name) is None
+    assert not await view.is_withdrawn(name, name, name)
 
 
 async def test_reads_do_not_wait_for_a_writer(path: Path, database: Database) -> None:
