@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -131,24 +132,45 @@ def test_floods_bombs_and_drips_leave_the_memory_flat_and_others_unhindered(repo
 
 # --- whether the bench would notice
 
+ALL, AGAIN = "nothing is judged", "judged and looked up again"  # what is planted
+CONTROLS = {
+    "all": (NAMESPACE, ALL),
+    "again": (NAMESPACE, AGAIN),
+    "recorder": (RECORDER, ""),
+    "recorded": (RECORDER, ALL),
+}
 
-@pytest.mark.parametrize("planted", ["nothing is judged", "judged and looked up again"])
-def test_the_bench_notices_a_fetch_that_goes_where_it_is_told(tmp_path: Path, kind: str, planted: str) -> None:
-    report = played(tmp_path, kind, *FEW, planted=planted)
-    places = {place.rpartition(":")[0] for place in report["forbidden"]}
-    inside = {"10.0.0.1", "169.254.169.254", "127.0.0.1"}
-    assert places == (inside if planted == "nothing is judged" else {"127.0.0.1"})
+
+@pytest.fixture(scope="module")
+def controls(tmp_path_factory: pytest.TempPathFactory, kind: str) -> dict[str, dict[str, Any]]:
+    """Short runs of the same bench, at once."""
+
+    def run(name: str) -> dict[str, Any]:
+        wanted, planted = CONTROLS[name]
+        directory = tmp_path_factory.mktemp(name)
+        return played(directory, kind if wanted == NAMESPACE else RECORDER, *FEW, planted=planted)
+
+    with ThreadPoolExecutor(len(CONTROLS)) as runs:
+        return dict(zip(CONTROLS, runs.map(run, CONTROLS), strict=True))
 
 
-def test_the_recorder_stands_in_where_there_is_no_namespace(tmp_path: Path) -> None:
-    report = played(tmp_path, RECORDER, *FEW)
-    assert report["kind"] == RECORDER != NAMESPACE
+def places(report: dict[str, Any]) -> set[str]:
+    return {place.rpartition(":")[0] for place in report["forbidden"]}
+
+
+def test_the_bench_notices_a_fetch_that_goes_where_it_is_told(controls: dict[str, dict[str, Any]]) -> None:
+    for name in ("all", "recorded"):
+        assert {"10.0.0.1", "169.254.169.254", "127.0.0.1"} <= places(controls[name])
+
+
+def test_the_bench_notices_a_fetch_that_judges_one_answer_and_uses_another(controls: dict[str, dict[str, Any]]) -> None:
+    assert places(controls["again"]) == {"127.0.0.1"}
+
+
+def test_the_recorder_stands_in_where_there_is_no_namespace(controls: dict[str, dict[str, Any]]) -> None:
+    report = controls["recorder"]
+    assert report["kind"] == RECORDER
     assert report["forbidden"] == []
     assert report["honest"] == HONEST_STATUS
     assert all((answer["status"], answer["error"]) == REFUSAL[answer["door"]] for answer in report["answered"])
     assert f"redirect-302-0-{JWKS_URI}.{DOMAIN}" in report["met"]
-
-
-def test_the_recorder_notices_the_same(tmp_path: Path) -> None:
-    report = played(tmp_path, RECORDER, "to-ten", "rebinding-loopback", planted="nothing is judged")
-    assert {place.rpartition(":")[0] for place in report["forbidden"]} == {"10.0.0.1", "127.0.0.1"}
