@@ -92,7 +92,7 @@ def statement_uses(presented: PresentedStatement, verified: VerifiedStatement, p
     issued_at = numeric_date(presented.unverified.claims.get("iat")) or 0
     life = verified.expires_at - issued_at + seconds(CLOCK_AHEAD) + seconds(EXPIRY_LEEWAY)
     return Attempt(
-        bucket=_bucket("statement", verified.issuer, verified.jti), limit=policy.uses_per_statement, window_seconds=life
+        bucket=bucket("statement", verified.issuer, verified.jti), limit=policy.uses_per_statement, window_seconds=life
     )
 
 
@@ -115,12 +115,12 @@ def decide_registration(
         expires_at=stamp.at + seconds(policy.pending_client_lifetime),
     )
     from_source = Attempt(
-        bucket=_bucket("registrations from", site_of(stamp.source)),
+        bucket=bucket("registrations from", site_of(stamp.source)),
         limit=policy.registrations_per_source,
         window_seconds=seconds(REGISTRATIONS_WINDOW),
     )
     of_day = Attempt(
-        bucket=_bucket("registrations of", by.approval.approver),
+        bucket=bucket("registrations of", by.approval.approver),
         limit=by.policy.clients_per_day,
         window_seconds=seconds(CLIENTS_PER_DAY_WINDOW),
     )
@@ -220,7 +220,7 @@ def _too_many(detail: str) -> Refuse:
     return Refuse(error=TooManyRequests(detail, "there are too many registrations, try again later"))
 
 
-def _bucket(kind: str, *names: str) -> bytes:
-    # lengths, so that no name can pass for the end of another one
+def bucket(kind: str, *names: str) -> bytes:
+    """Under what attempts are counted; with lengths, so that no name can pass for the end of another one."""
     named = "".join(f"{len(name)}:{name}" for name in (kind, *names))
     return hashlib.sha256(named.encode("utf-8", "surrogatepass")).digest()
