@@ -65,6 +65,32 @@ def _addressed(request: EndpointRequest) -> EndpointRequest:
     return replace(request, path=above + request.segment) if opened else request
 
 
+def require_room(context: Context, request: EndpointRequest, name: str) -> None:
+    """Let nobody go on who failed at this address more often than the limit (CA-6), before any signature and any fetch.
+
+    Raises:
+        TooManyRequests: until the window is over.
+    """
+    if _is_told_apart(request):
+        context.failed_authentications.require_room(name, request)
+
+
+def count_failure(context: Context, request: EndpointRequest, name: str) -> None:
+    """One more; the first one above the limit is told so, too.
+
+    Raises:
+        TooManyRequests: this was that one.
+    """
+    if _is_told_apart(request):
+        context.failed_authentications.count(name, request)
+        context.failed_authentications.require_room(name, request)
+
+
+def _is_told_apart(request: EndpointRequest) -> bool:
+    """Whether the source is one peer's: a stranger who comes through the proxy of all must lock nobody out."""
+    return not request.proxied or request.peer_certificate is not None
+
+
 def as_resource(context: Context, request: EndpointRequest, error: ProtocolError) -> ProtocolError:
     """The refusal of whoever lacks a token, with the challenges that a protected resource makes (RFC 7592 §2)."""
     status = status_of(error)

@@ -9,7 +9,13 @@ from typing import Final, NoReturn
 
 from fapi_as.features.dynamic_registration.approval import by_statement, proof_spent
 from fapi_as.features.dynamic_registration.asked import Asked, read_body, verified_signature
-from fapi_as.features.dynamic_registration.credentials import as_resource, offered_token, proved
+from fapi_as.features.dynamic_registration.credentials import (
+    as_resource,
+    count_failure,
+    offered_token,
+    proved,
+    require_room,
+)
 from fapi_as.features.dynamic_registration.information import PATH, Information, information
 from fapi_as.features.dynamic_registration.offered import require_sector_document
 from fapi_as.features.dynamic_registration.registering import described
@@ -145,16 +151,15 @@ async def _manager(context: Context, request: EndpointRequest) -> _Manager:
         TooManyRequests: too many failures at this address from this source.
         StorageUnavailable: the store cannot answer.
     """
-    failed, name = context.failed_authentications, f"{PATH}/{request.segment}"
-    failed.require_room(name, request)  # before any signature
+    name = f"{PATH}/{request.segment}"
+    require_room(context, request, name)
     try:
         return await _authenticated(context, request)
     except StorageUnavailable:
         raise
     except ProtocolError as error:
         if not isinstance(error, UseDpopNonce):  # whoever is asked for a nonce has not failed
-            failed.count(name, request)
-            failed.require_room(name, request)
+            count_failure(context, request, name)
         raise as_resource(context, request, error) from None
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from fapi_as.features.dynamic_registration.approval import approved
 from fapi_as.features.dynamic_registration.asked import Asked, read_body, verified_signature
-from fapi_as.features.dynamic_registration.credentials import as_resource
+from fapi_as.features.dynamic_registration.credentials import as_resource, count_failure, require_room
 from fapi_as.features.dynamic_registration.information import PATH, Information, information
 from fapi_as.features.dynamic_registration.offered import require_offered, require_sector_document
 from fapi_as.features.dynamic_registration.rules import Approved, decide_registration
@@ -32,16 +32,14 @@ async def register(context: Context, request: EndpointRequest) -> Json:
     Raises:
         ProtocolError: the refusal; nothing was kept or spent.
     """
-    failed = context.failed_authentications
-    failed.require_room(PATH, request)  # before any signature and any fetch
+    require_room(context, request, PATH)
     try:
         return await _register(context, request)
     except (StorageUnavailable, TooManyRequests):
         raise
     except ProtocolError as error:
         if error.error != UseDpopNonce.error:  # whoever is asked for a nonce has not failed
-            failed.count(PATH, request)
-            failed.require_room(PATH, request)  # the first failure above the limit is told so, too
+            count_failure(context, request, PATH)
         raise
 
 

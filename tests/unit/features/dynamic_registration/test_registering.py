@@ -12,6 +12,7 @@ from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.protocol.audit_events import AuditEvent, Stamp
 from fapi_as.protocol.authority_registration import parse_authority
 from fapi_as.protocol.decisions import Decision
+from fapi_as.protocol.errors import ProtocolError
 from fapi_as.protocol.policy import Policy
 from tests.support.certificates import self_signed
 from tests.support.fapi_client import error_of
@@ -253,3 +254,36 @@ async def test_the_fact_of_a_registration_says_who_approved_it_and_holds_no_secr
     (fact,) = house.store.facts_of(AuditEvent.CLIENT_REGISTERED)
     assert fact.detail == f"approved by {house.authority.issuer} for {SOFTWARE} with statement statement-7"
     assert told["registration_access_token"] not in repr(house.store.facts)
+
+
+async def test_a_stranger_behind_the_proxy_of_all_keeps_nobody_from_registering(house: RegistrationHouse) -> None:
+    """The address is everybody's there; a certificate tells one peer from another."""
+    agent = house.registrant()
+
+    async def sent(statement: str, certificate: bytes | None) -> str:
+        body = b'{"software_statement":"%b"}' % statement.encode()
+        request = EndpointRequest(
+            method="POST",
+            path="/register",
+            headers=((b"content-type", b"application/json"),),
+            body=body,
+            now=house.clock.now(),
+            correlation_id="c",
+            source="192.0.2.1",
+            peer_certificate=certificate,
+            proxied=True,
+        )
+        try:
+            answer = await house.endpoints["/register"].methods["POST"](house.context, request)
+        except ProtocolError as error:
+            return type(error).__name__
+        return str(isinstance(answer, Json))
+
+    mine, others = self_signed().der, self_signed().der
+    for certificate in (None, others):
+        for _ in range(101):
+            last = await sent("no.statement.x", certificate)
+        assert last == ("InvalidSoftwareStatement" if certificate is None else "TooManyRequests")
+    assert await sent(agent.statement(), others) == "TooManyRequests"
+    assert await sent(agent.statement(), mine) == "True"
+    assert await sent(agent.statement(), None) == "True"
