@@ -24,7 +24,7 @@ _SHOWN_AS: Final = str.maketrans(
         **dict(zip("αβεικνορτυχγηω", "abeikvoptuxynw", strict=True)),
         **dict(zip("օսոռհց", "ounnhg", strict=True)),  # noqa: RUF001 - Armenian, as it is shown
         **dict(zip("0135$@|!", "oiessail", strict=True)),
-        "ı": "i",  # noqa: RUF001
+        "ı": "i",  # noqa: RUF001 - a letter that only looks like i
         "ł": "l",
         "ø": "o",
         "đ": "d",
