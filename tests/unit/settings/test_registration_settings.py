@@ -75,6 +75,7 @@ def test_what_is_written_and_switched_off_is_nobodys_client(tmp_path: Path) -> N
         ("[registration]\nper_source_per_hour = 0\n", "registration.per_source_per_hour is 0 and must be 1 to 100000"),
         ("[registration]\nopen = true\n", "registration.open is not a setting; did you mean registration?"),
         ("[client_id_metadata]\nenabled = true\n", NOTHING_ALLOWED),
+        ('[client_id_metadata]\nenabled = true\nscopes = ["accounts:read"]\n', NOTHING_ALLOWED),
         (
             '[client_id_metadata]\nenabled = true\nhosts = ["agents.example"]\n',
             NOTHING_ALLOWED,
