@@ -33,6 +33,8 @@ _SHOWN_AS: Final = str.maketrans(
         "œ": "oe",
     }
 )
+# capitals that do not look like what their small letters look like
+_CAPITALS: Final = str.maketrans("ΗΝΡΥΒΜΖΤΚ", "HNPYBMZTK")  # noqa: RUF001 - Greek, that only looks Latin
 _PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 _UPRIGHT: Final = str.maketrans({"l": "i", "j": "i"})  # I, l, 1 and | are one stroke
 
@@ -57,7 +59,7 @@ def resembles(name: str, taken: Iterable[str]) -> bool:
 
 def skeleton(name: str) -> str:
     """What is left of a name when everything that looks alike is the same; two names with one skeleton are one."""
-    decomposed = unicodedata.normalize("NFKD", name).casefold()
+    decomposed = unicodedata.normalize("NFKD", name).translate(_CAPITALS).casefold()
     letters = "".join(character for character in decomposed if not unicodedata.combining(character))
     shown = letters.translate(_SHOWN_AS)
     for pair, letter in _PAIRS:

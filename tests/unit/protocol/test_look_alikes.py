@@ -60,7 +60,14 @@ def test_a_short_name_is_a_word_and_not_a_part_of_one(name: str, *, is_one: bool
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("Barn", "Bam"), ("paypaI", "paypal"), ("vvallet", "wallet"), ("\u0440\u0430\u0443", "pay")]
+    ("one", "other"),
+    [
+        ("Barn", "Bam"),
+        ("paypaI", "paypal"),
+        ("vvallet", "wallet"),
+        ("\u0440\u0430\u0443", "pay"),
+        ("\u0397\u039f\u039c\u0395", "home"),
+    ],
 )
 def test_what_looks_alike_has_one_skeleton(one: str, other: str) -> None:
     assert skeleton(one) == skeleton(other)
