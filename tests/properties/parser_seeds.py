@@ -88,6 +88,16 @@ SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = MappingProxyType(
             ),
             b'{"typ":"oauth-authz-req+jwt","alg":"ES256","kid":"1"}\n{"iss":"signer"}\n' + b"s" * 64,
         ),
+        # the payload of a statement that is signed, at the same time
+        "software_statement": (
+            b'{"iss":"https://authority.example","iat":1800000000,"exp":1800000300,"jti":"j","software_id":"s"}',
+            (
+                b'{"iss":"https://authority.example","iat":1800000000,"exp":1800000300,"jti":"j","software_id":"s",'
+                b'"client_name":"A","client_name#fr":"B","redirect_uris":["https://a.example/cb"],"scope":"a b",'
+                b'"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://a.example/keys","contacts":["c"]}'
+            ),
+            b'{"alg":"ES256","kid":"1"}\n{"iss":"https://authority.example"}\n' + b"s" * 64,
+        ),
         "jwk": (*(json.dumps(key).encode() for key in KEYS), json.dumps({"keys": KEYS}).encode()),
         "htu": (
             b"https://server.example.com/token",

@@ -18,14 +18,23 @@ from urllib.parse import urlencode, urlsplit
 
 from fapi_as.kernel.browser import visitor
 from fapi_as.kernel.messages import EndpointRequest
-from fapi_as.protocol import parameters, redirect_uri, request_object
+from fapi_as.protocol import parameters, redirect_uri, request_object, software_statement
+from fapi_as.protocol.authority_registration import parse_authority
+from fapi_as.protocol.client import ClientKeySet
 from fapi_as.protocol.client_key_set import InvalidKeySet, parse_key_set
-from fapi_as.protocol.client_metadata import parse_client
+from fapi_as.protocol.client_metadata import InvalidRedirectUri, parse_client, to_metadata
 from fapi_as.protocol.errors import InvalidRequest as InvalidForm
-from fapi_as.protocol.errors import InvalidRequestObject, RegistrationNotSupported
+from fapi_as.protocol.errors import (
+    InvalidRequestObject,
+    InvalidSoftwareStatement,
+    RegistrationNotSupported,
+    UnapprovedSoftwareStatement,
+)
+from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.openid_claims import IDENTITY_CLAIMS
 from fapi_as.protocol.openid_request import OpenidRequest, parse_openid
 from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url
+from fapi_as.protocol.registration_request import merged
 from rs_kit.adapters.listener.reading import RequestReader
 from rs_kit.protocol import (
     base64url,
@@ -50,6 +59,9 @@ _HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _EMPTY: Final = context(features=())
 _PUBLIC: Final = tuple(jwk.parse_public(members) for members in KEYS)
 _SIGNER_KEY: Final = PeerKey.ed25519(seed=9)
+_AUTHORITY: Final = parse_authority(
+    {"issuer": "https://authority.example", "jwks": {"keys": [_SIGNER_KEY.jwk(kid="k")]}}, version=1
+)
 _SIGNER: Final = parse_client(
     {
         "client_name": "Signer",
@@ -127,6 +139,30 @@ def signed_request(data: bytes) -> None:
         assert verified.parameters.values.keys() <= said.keys() - {"request", "request_uri", "sub", "aud"}
         assert all(said[name] == value for name, value in verified.parameters.values.items() if name == "scope")
         assert (verified.once is None) is ("jti" not in said)
+
+
+def approved_software(data: bytes) -> None:
+    """As a whole, in parts, and as a payload that the authority signed; then what is registered by it alone."""
+    facts: dict[str, Any] = {"audience": ISSUER, "now": NOW, "certificate": None, "jkt": None}
+    for token in (data.decode("latin-1"), _composed(data).decode()):
+        with suppress(InvalidSoftwareStatement):
+            found = software_statement.present(token)
+            software_statement.verify(found, _AUTHORITY, ClientKeySet(keys=_PUBLIC), **facts)
+            raise AssertionError("a signature out of nowhere")
+    with suppress(InvalidSoftwareStatement, UnapprovedSoftwareStatement, InvalidClientMetadata, InvalidRedirectUri):
+        found = software_statement.present(_SIGNER_KEY.sign({}, data))
+        verified = software_statement.verify(found, _AUTHORITY, ClientKeySet(keys=_AUTHORITY.keys), **facts)
+        said = json.loads(data)
+        assert (said["iss"], said["software_id"], said["jti"]) == (
+            _AUTHORITY.issuer,
+            verified.software_id,
+            verified.jti,
+        )
+        assert said["iat"] < said["exp"]
+        assert "cnf" not in said
+        client = parse_client(merged({}, verified), client_id="c", version=1)
+        assert set(client.redirect_uris) <= set(said.get("redirect_uris", ()))
+        assert to_metadata(parse_client(to_metadata(client), client_id="c", version=1)) == to_metadata(client)
 
 
 def _composed(data: bytes) -> bytes:
@@ -275,6 +311,7 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = MappingProxyType(
         "compact_jws": compact_jws,
         "dpop_proof": dpop_proof,
         "request_object": signed_request,
+        "software_statement": approved_software,
         "jwk": public_jwk,
         "htu": request_uri,
         "outbound_url": fetched_url,
