@@ -54,6 +54,8 @@ def key_entries(client: RegisteredClient) -> list[dict[str, object]]:
 
 def _certificate(entry: Mapping[str, object]) -> tuple[tuple[str | None, str], bytes] | None:
     """The certificate that an entry shows for its key, by kid and thumbprint; None for what is no signature key."""
+    if "x5c" not in entry:
+        return None  # a key is not cheap to read, and every client is read with its keys
     try:
         key, chain = jwk.parse_public(entry), x5c.chain(entry)
     except InvalidJwk:
