@@ -271,6 +271,8 @@ async def test_a_document_with_a_shared_secret_is_none(place: DocumentPlace, cha
 async def test_a_document_without_a_key_of_its_own_to_authenticate_with_is_none(
     place: DocumentPlace, changes: dict[str, Any]
 ) -> None:
+    if isinstance(changes.get("jwks_uri"), str):  # where its key stands all the same
+        place.fetch.documents[changes["jwks_uri"]] = published(KEY.jwk(kid="first"))
     assert await refused(place, **changes) == NOBODY
 
 
@@ -438,8 +440,10 @@ async def test_where_documents_are_switched_off_a_url_is_nobody_and_nothing_is_f
 
 
 @pytest.mark.requirement("CIMD-13", proves="holds")
-async def test_a_host_that_is_allowed_gets_its_scope_and_no_more(place: DocumentPlace) -> None:
+@pytest.mark.parametrize("scope", [..., "accounts:read transfers:write"])
+async def test_a_host_that_is_allowed_gets_its_scope_and_no_more(scope: object) -> None:
     narrow = DocumentPlace(documents=replace(DOCUMENTS, scope=frozenset({"accounts:read"})))
+    narrow.publish(scope=scope)
     assert (await narrow.agent.push()).request_uri
     form = {"scope": "transfers:write"}
     assert await refused_push(narrow.house, client=narrow.agent, form=form) == (400, "invalid_scope")
