@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 from urllib.parse import urlsplit
 
 from fapi_as.protocol.client import RegisteredClient
@@ -10,6 +11,8 @@ from fapi_as.protocol.client_metadata import InvalidRedirectUri
 from fapi_as.protocol.metadata_members import wrong
 from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url, require_name
 from fapi_as.protocol.registration_policy import RegistrationPolicy, may_redirect_to
+
+_SECTOR: Final = "sector_identifier_uri"
 
 
 def require_places(
@@ -26,10 +29,15 @@ def require_places(
     """
     if not all(may_redirect_to(uri, policy) for uri in client.redirect_uris):
         raise InvalidRedirectUri("host", "redirect_uris: the policy does not allow all of these hosts")
-    own = {_host(uri) for uri in client.redirect_uris} | (policy.redirect_hosts or set())
+    redirects = {_host(uri) for uri in client.redirect_uris}
+    own = redirects | (policy.redirect_hosts or set())
     for name, uri in _pages(client):
         _require_outside(name, uri, allowed_private_hosts)
-        if policy.same_site and name not in said and not _is_at(_host(uri), own):
+        if name == _SECTOR:
+            # nobody fetches what it names, and in another's sector a person has the names that the other knows (ODCR-3)
+            if name not in said and not _is_at(_host(uri), redirects):
+                raise wrong("sector_identifier_uri must be on the host of a redirect URI, or below it")
+        elif policy.same_site and name not in said and not _is_at(_host(uri), own):
             raise wrong(f"{name.partition('#')[0]} must be on the host of a redirect URI, or below it")
     for uri in client.post_logout_redirect_uris:
         if "post_logout_redirect_uris" not in said and not _is_at(_host(uri), own):  # else a way to send people off
@@ -41,7 +49,7 @@ def _pages(client: RegisteredClient) -> Iterator[tuple[str, str]]:
     description = client.description
     single = {
         "jwks_uri": client.jwks_uri,
-        "sector_identifier_uri": client.sector_identifier_uri,
+        _SECTOR: client.sector_identifier_uri,
         "client_uri": description.client_uri,
         "logo_uri": description.logo_uri,
         "policy_uri": description.policy_uri,

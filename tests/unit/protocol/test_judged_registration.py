@@ -131,7 +131,7 @@ def test_a_page_on_somebody_elses_host_is_refused(name: str, host: str) -> None:
     assert refused(**{name: f"https://{host}/page"}).startswith(name.partition("#")[0])
 
 
-@pytest.mark.parametrize("name", ["jwks_uri", "sector_identifier_uri", "post_logout_redirect_uris"])
+@pytest.mark.parametrize("name", ["jwks_uri", "post_logout_redirect_uris"])
 def test_what_is_fetched_or_led_to_is_not_on_somebody_elses_host_either(name: str) -> None:
     uri: Any = "https://bank.example/x"
     more: dict[str, Any] = {"jwks": ...} if name == "jwks_uri" else {}
@@ -144,7 +144,20 @@ def test_what_is_fetched_or_led_to_is_not_on_somebody_elses_host_either(name: st
     assert name in to_metadata(judged(client(**changes), named))
 
 
-@pytest.mark.parametrize("name", ["logo_uri", "sector_identifier_uri"])
+def test_the_sector_of_others_is_nobodys_to_claim_whatever_the_policy_says_of_pages() -> None:
+    """Nobody fetches the document that would list the redirect URIs, so only an authority vouches for another host."""
+    more = {"sector_identifier_uri": "https://bank.example/sector.json", "subject_type": "pairwise"}
+    anywhere = parse_policy({"same_site": False})
+    named = parse_policy({"redirect_hosts": ["agent.example", "bank.example"]})
+    for policy in (DEFAULT_POLICY, anywhere, named):
+        assert refused(policy, **more).startswith("sector_identifier_uri must be on the host")
+    asked = {"token_endpoint_auth_method": "private_key_jwt", "jwks": KEYS, "grant_types": ["authorization_code"]}
+    assert registered(asked, **more).sector_identifier_uri == more["sector_identifier_uri"]
+    own = more | {"sector_identifier_uri": "https://agent.example/sector.json"}
+    assert judged(client(**own), anywhere).sector_identifier_uri == own["sector_identifier_uri"]
+
+
+@pytest.mark.parametrize("name", ["logo_uri", "client_uri"])
 @pytest.mark.parametrize("host", ["localhost", "intranet", "a.internal", "a.local", "x.home.arpa"])
 def test_a_name_for_the_inside_of_a_network_is_refused_unless_an_operator_allowed_it(name: str, host: str) -> None:
     anywhere, changes = parse_policy({"same_site": False}), {name: f"https://{host}/x"}
