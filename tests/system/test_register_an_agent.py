@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -20,7 +20,10 @@ from fapi_as.protocol.client_document import described_client, read_document, re
 from fapi_as.protocol.registration_policy import RegistrationPolicy, parse_policy
 from fapi_as.settings import load
 from tests.support.agent_desk import Desk, desk
+from tests.support.peer_keys import PeerKey
 from tests.support.processes import ROOT
+from tests.support.registration_house import RegistrationHouse
+from tests.support.registration_scene import Registrant, SoftwareAuthority
 
 pytestmark = pytest.mark.xdist_group("register-an-agent")
 PAGE: Final = (ROOT / "docs/register-an-agent.md").read_text(encoding="utf-8")
@@ -199,3 +202,50 @@ def test_the_files_of_the_page_are_those_that_the_server_reads(tmp_path: Path) -
         client = described_client(read_document(document.encode(), client_id), client_id, policy)
         assert client.scope == {"accounts:read"}
         assert client.redirect_uris == ("https://agents.example/callback",)
+
+
+async def test_every_refusal_of_the_page_is_what_the_server_answers() -> None:
+    told = [
+        (int(status), error or None)
+        for status, error in re.findall(
+            r"(?m)^\| (\d{3})[^|`]*(?:`(\w+)`)?[^|]* \| [^|]+ \|$", section("What is refused")
+        )
+    ]
+    house = RegistrationHouse()
+    met = [await _met(house, name) for name in _REFUSALS]
+    assert sorted(told, key=str) == sorted(((status, error) for status, error in met), key=str)
+
+
+_REFUSALS: Final = ("nothing", "token", "forged", "stranger", "redirect", "metadata", "revoked", "many")
+
+
+async def _met(house: RegistrationHouse, case: str) -> tuple[int, str | None]:
+    """The answer that one row of the table is about."""
+    agent = house.registrant(seed=len(case))
+    if case == "revoked":
+        await agent.registered(statement=None, token=house.token(), **agent.described())
+        house.store.suspend("token:invitation")
+        answer = await agent.manage("PUT", agent.replacement())
+    elif case == "many":
+        house.trust(clients_per_day=1)
+        await agent.registered()
+        answer = await agent.register()
+        assert int(answer.headers["retry-after"]) > 0
+    else:
+        answer = await agent.register(**_lie(house, agent, case))
+    if case == "nothing":
+        assert "error=" not in answer.headers["www-authenticate"]
+    return answer.status_code, None if case in {"nothing", "many"} else answer.json()["error"]
+
+
+def _lie(house: RegistrationHouse, agent: Registrant, case: str) -> dict[str, Any]:
+    stranger = SoftwareAuthority("https://stranger.example")
+    lies: dict[str, dict[str, Any]] = {
+        "nothing": {"statement": None},
+        "token": {"statement": None, "token": "x" * 43, **agent.described()},
+        "forged": {"statement": house.authority.signed(agent.claims(), key=PeerKey.es256(seed=9))},
+        "stranger": {"statement": stranger.signed(agent.claims(iss=stranger.issuer))},
+        "redirect": {"redirect_uris": ["https://elsewhere.example/callback"]},
+        "metadata": {"client_name": "Somebody else"},
+    }
+    return lies[case]
