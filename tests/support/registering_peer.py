@@ -5,6 +5,7 @@ Knows nothing of the server's code: proofs and statements are opened with base64
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -126,7 +127,8 @@ def network(*peers: RegisteringPeer) -> httpx2.AsyncClient:
 def transport(*peers: RegisteringPeer) -> httpx2.MockTransport:
     """What brings requests to these servers and to no other."""
 
-    def answered(request: httpx2.Request) -> httpx2.Response:
+    async def answered(request: httpx2.Request) -> httpx2.Response:
+        await asyncio.sleep(0)  # whoever else is about to ask does so first
         headers = tuple((name.lower(), value) for name, value in request.headers.items())
         asked = Request(method=request.method, url=str(request.url), headers=headers, body=request.content)
         here = next(peer for peer in peers if peer.issuer == f"https://{request.url.host}")
