@@ -22,6 +22,7 @@ from fapi_as.protocol.client_document import (
 )
 from fapi_as.protocol.errors import InvalidSoftwareStatement, TooManyRequests, UnapprovedSoftwareStatement
 from fapi_as.protocol.fetched_document import FetchedDocument, FetchFailed
+from fapi_as.protocol.outbound_url import site
 from fapi_as.protocol.policy import DocumentPolicy, Policy, seconds
 from fapi_as.protocol.profile import (
     CLIENT_DOCUMENT_CEILING,
@@ -37,7 +38,7 @@ DOCUMENTS_KEPT: Final = 1024
 WINDOW: Final = 60.0  # seconds
 PER_HOST_IN_WINDOW: Final = 60
 IN_WINDOW: Final = 600
-PER_HOST_AT_ONCE: Final = 3  # one less than the Fetch port has places for a host
+PER_HOST_AT_ONCE: Final = 3  # of one site: one less than the Fetch port has places for it
 AT_ONCE: Final = 8  # half of the places that the Fetch port has
 
 _logger: Final = logging.getLogger("fapi_as.client_documents")
@@ -161,7 +162,7 @@ class PublishedDocuments:
         if documents is None:
             raise ClientUnavailable("client ID metadata documents are switched off")
         try:
-            host = require_document_url(client_id, documents, self._own).host
+            host = site(require_document_url(client_id, documents, self._own))
         except InvalidClientDocument as error:
             raise ClientUnavailable(str(error)) from None
         if await self._reading.is_blocked(client_id):
