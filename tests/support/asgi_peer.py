@@ -93,3 +93,21 @@ def scope(
         "state": {},
         "extensions": {},
     }
+
+
+class Lifespan:
+    """Starts and stops an application as the listener does."""
+
+    def __init__(self, application: Application) -> None:
+        self._to: asyncio.Queue[Any] = asyncio.Queue()
+        self._from: asyncio.Queue[Any] = asyncio.Queue()
+        self._task = asyncio.ensure_future(application({"type": "lifespan"}, self._to.get, self._from.put))
+
+    async def __aenter__(self) -> None:
+        await self._to.put({"type": "lifespan.startup"})
+        assert await self._from.get() == {"type": "lifespan.startup.complete"}
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._to.put({"type": "lifespan.shutdown"})
+        assert await self._from.get() == {"type": "lifespan.shutdown.complete"}
+        await self._task

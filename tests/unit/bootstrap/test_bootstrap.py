@@ -30,7 +30,7 @@ from fapi_as.protocol.audit_events import AuditEvent, Stamp
 from fapi_as.protocol.errors import StorageUnavailable
 from fapi_as.protocol.profile import REFUSALS_TOLD_PER_SOURCE
 from fapi_as.settings import ConfigurationError, Settings, load
-from tests.support.asgi_peer import call
+from tests.support.asgi_peer import Lifespan, call
 from tests.support.fakes import NOW, FrozenClock
 
 STAMP = Stamp(at=NOW, correlation_id="start", endpoint="fapi-as serve", source="uid:0")
@@ -173,24 +173,6 @@ async def _get(application: Application, path: str) -> tuple[int, Any]:
     return sent[0]["status"], json.loads(body)
 
 
-class _Lifespan:
-    """Starts and stops an application as the listener does."""
-
-    def __init__(self, application: Application) -> None:
-        self._to: asyncio.Queue[Any] = asyncio.Queue()
-        self._from: asyncio.Queue[Any] = asyncio.Queue()
-        self._task = asyncio.create_task(application({"type": "lifespan"}, self._to.get, self._from.put))
-
-    async def __aenter__(self) -> None:
-        await self._to.put({"type": "lifespan.startup"})
-        assert await self._from.get() == {"type": "lifespan.startup.complete"}
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._to.put({"type": "lifespan.shutdown"})
-        assert await self._from.get() == {"type": "lifespan.shutdown.complete"}
-        await self._task
-
-
 @pytest.mark.usefixtures("_logging_restored")
 @pytest.mark.parametrize("made_by", ["worker", "application"])
 async def test_a_worker_serves_the_metadata_of_the_settings_and_ends_cleanly(
@@ -203,36 +185,11 @@ async def test_a_worker_serves_the_metadata_of_the_settings_and_ends_cleanly(
         if made_by == "worker"
         else bootstrap.application(str(tmp_path / "fapi-as.toml"))
     )
-    async with _Lifespan(made):
+    async with Lifespan(made):
         status, metadata = await _get(made, "/.well-known/oauth-authorization-server")
         assert (status, metadata["issuer"]) == (200, "https://as.example")
         status, jwks = await _get(made, "/jwks")
         assert (status, len(jwks["keys"])) == (200, 3)
-
-
-_REGISTRATION_OFF = "[registration]\nenabled = false\n"
-_DOCUMENTS = '[client_id_metadata]\nenabled = true\nhosts = ["agents.example"]\nscopes = ["accounts:read"]\n'
-
-
-@pytest.mark.usefixtures("_logging_restored")
-@pytest.mark.parametrize(
-    ("text", "registers", "documents"),
-    [("", True, False), (_REGISTRATION_OFF, False, False), (_DOCUMENTS, True, True)],
-    ids=["as it is", "no registration", "documents"],
-)
-async def test_how_clients_become_known_is_what_the_configuration_says(
-    settings: Settings, tmp_path: Path, text: str, registers: bool, documents: bool
-) -> None:
-    bootstrap.prepare(settings, STAMP)
-    (tmp_path / "fapi-as.toml").write_text(f'[server]\nissuer = "https://as.example"\n{text}', encoding="utf-8")
-    made = bootstrap.worker(load(tmp_path / "fapi-as.toml", {}).model_dump_json())
-    async with _Lifespan(made):
-        _, metadata = await _get(made, "/.well-known/oauth-authorization-server")
-        assert metadata.get("registration_endpoint") == ("https://as.example/register" if registers else None)
-        assert ("registration_endpoint" in metadata["mtls_endpoint_aliases"]) is registers
-        assert metadata.get("client_id_metadata_document_supported", False) is documents
-        assert (await call(made, "POST", "/register")).status == (415 if registers else 404)
-        assert (await call(made, "GET", "/register/anybody")).status == (401 if registers else 404)
 
 
 @pytest.mark.usefixtures("_logging_restored")
@@ -240,7 +197,7 @@ async def test_a_worker_that_ends_writes_what_it_has_counted(settings: Settings)
     bootstrap.prepare(settings, STAMP)
     made = bootstrap.worker(settings.model_dump_json())
     sent = 2 * REFUSALS_TOLD_PER_SOURCE + 5  # more than two budgets, in case a minute ends in between
-    async with _Lifespan(made):
+    async with Lifespan(made):
         for _ in range(sent):
             assert (await call(made, "POST", "/token", source="203.0.113.9")).status == 400
     facts = Operators.open(settings.database.url, "default").audit(limit=1000)
