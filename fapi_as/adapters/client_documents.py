@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,9 +69,9 @@ class _Approved:
 class _Kept:
     """A good document, for as long as it may be used without asking again."""
 
-    members: Mapping[str, object]
     client: RegisteredClient
     presented: PresentedStatement | None
+    body: bytes  # where it brings a statement; what nobody reads again is not kept
     entity_tag: str | None
     fetched_at: float
     good_for: float
@@ -189,7 +189,9 @@ class PublishedDocuments:
         if known is None or known.version != authority.version or now >= known.statement.expires_at:
             statement = await self._verified(presented, authority, now)
             try:
-                client = approved_client(kept.members, client_id, self._policy, statement, authority)
+                client = approved_client(
+                    read_document(kept.body, client_id), client_id, self._policy, statement, authority
+                )
             except InvalidClientDocument as error:
                 raise ClientUnavailable(f"statement: {error}") from None
             known = _Approved(client=client, version=authority.version, statement=statement)
@@ -241,14 +243,14 @@ class PublishedDocuments:
         try:
             fetched = await self._fetch.get(client_id, max_bytes=CLIENT_DOCUMENT_LIMIT, entity_tag=entity_tag)
             # large RSA keys take their time, and nobody else waits for them
-            members, client, presented = await asyncio.to_thread(_read, fetched, before, client_id, documents)
+            client, presented, body = await asyncio.to_thread(_read, fetched, before, client_id, documents)
         except (FetchFailed, InvalidClientDocument) as error:
             _logger.warning("a client's document cannot be used", extra={"client_id": client_id, "detail": str(error)})
             return str(error)
         kept = _Kept(
-            members=members,
             client=client,
             presented=presented,
+            body=body,
             entity_tag=fetched.entity_tag or (entity_tag if fetched.is_known else None),
             fetched_at=asked_at,
             good_for=_good_for(fetched, client),
@@ -262,7 +264,7 @@ class PublishedDocuments:
 
 def _read(
     fetched: FetchedDocument, before: _Kept | None, client_id: str, documents: DocumentPolicy
-) -> tuple[Mapping[str, object], RegisteredClient, PresentedStatement | None]:
+) -> tuple[RegisteredClient, PresentedStatement | None, bytes]:
     """What an answer says, or what the one at hand has said.
 
     Raises:
@@ -272,15 +274,15 @@ def _read(
     if fetched.is_known:
         if before is None:
             raise FetchFailed("not modified, and there is none at hand")
-        return before.members, before.client, before.presented
+        return before.client, before.presented, before.body
     members = read_document(fetched.body, client_id)
     client = described_client(members, client_id, documents)
     if members.get("software_statement") is None:
         if documents.statement_required:
             raise InvalidClientDocument("the document has no software statement")
-        return members, client, None
+        return client, None, b""
     try:
-        return members, client, software_statement.present(members["software_statement"])
+        return client, software_statement.present(members["software_statement"]), fetched.body
     except InvalidSoftwareStatement as error:
         raise InvalidClientDocument(error.detail) from None
 

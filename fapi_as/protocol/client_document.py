@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from fapi_as.protocol import registration_request
 from fapi_as.protocol.client import Approval, RegisteredClient
 from fapi_as.protocol.client_metadata import PRIVATE_KEY_JWT, parse_client, to_metadata
+from fapi_as.protocol.look_alikes import confusing
 from fapi_as.protocol.outbound_url import InvalidOutboundUrl, OutboundUrl, parse_outbound_url
 from fapi_as.protocol.policy import DocumentPolicy, Policy
 from fapi_as.protocol.profile import CLIENT_DOCUMENT_LIMIT
@@ -111,6 +112,9 @@ def described_client(members: Mapping[str, object], client_id: str, policy: Docu
         whole = parse_client(narrowed, client_id=client_id, version=0)
     except ProtocolError as error:
         raise InvalidClientDocument(error.description) from None
+    names = (whole.client_name, *(name for _, name in whole.description.names))
+    if any(confusing(name) is not None for name in names):  # DCR-13
+        raise InvalidClientDocument("client_name is read as another one")
     origin = _origin(client_id)
     if whole.jwks_uri is not None and _origin(whole.jwks_uri) != origin:
         raise InvalidClientDocument("jwks_uri is of another origin")
@@ -157,7 +161,7 @@ def binding_digest(client: RegisteredClient) -> str:
     """What a grant is bound to of a document; keys may rotate, nothing else here may change (CIMD-14)."""
     bound = {
         "client_id": client.client_id,
-        "client_name": client.client_name,
+        "client_name": [("", client.client_name), *sorted(client.description.names)],  # in every language
         "redirect_uris": sorted(client.redirect_uris),
         "token_endpoint_auth_method": client.token_endpoint_auth_method,
         "jwks_uri": client.jwks_uri,

@@ -97,6 +97,7 @@ def test_what_is_approved_names_its_approver_and_stays_bound_to_its_document() -
 
 BOUND: list[dict[str, Any]] = [
     {"client_name": "Other"},
+    {"client_name#fr": "L'autre"},
     {"redirect_uris": [REDIRECT_URI, f"{REDIRECT_URI}2"]},
     {"jwks_uri": f"{JWKS_URI}2"},
 ]
