@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
 import shutil
-import signal
-import sqlite3
-import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fapi_as.adapters.keys import Sealing
-from fapi_as.adapters.store import Database, database, migrate
+from fapi_as.adapters.store import Database, migrate
 from fapi_as.protocol.audit_events import AuditEvent
 from tests.properties.operated_stores import OperatedSqlite
 from tests.support.browser import Callback
 from tests.support.fapi_client import Pushed, Refused
 from tests.support.history import Finding
 from tests.support.house import House
+from tests.support.killing import killed_at, stepping
 from tests.support.standing_still import a_code, ready
 from tests.support.stored_state import facts, half_states
 
@@ -44,7 +39,7 @@ async def _redeemed(house: House, path: Path, done: Callback, pushed: Pushed, st
     opened = Database.open(f"sqlite:///{path}", sealing=SEALING)
     before, house.context = house.context, replace(house.context, store=opened.store("default"))
     try:
-        tokens = await _stepping(house.agent.redeem(done, pushed), step)
+        tokens = await stepping(house.agent.redeem(done, pushed), step)
     except Refused:
         return False
     finally:
@@ -54,44 +49,9 @@ async def _redeemed(house: House, path: Path, done: Callback, pushed: Pushed, st
     return True
 
 
-@types.coroutine
-def _stepping(coroutine: Coroutine[Any, None, Any], step: Callable[[], None]) -> Generator[Any, None, Any]:
-    while True:
-        step()
-        try:
-            waited_for = coroutine.send(None)
-        except StopIteration as ended:
-            step()
-            return ended.value
-        yield waited_for
-
-
 def _killed_at(number: int, house: House, path: Path, done: Callback, pushed: Pushed) -> bool | None:
     """Redeem in a child that dies at its n-th step; None when it died before it had its answer."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        seen = itertools.count(1)
-
-        def step(_: object = None) -> None:
-            if next(seen) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        connect = database.connect
-
-        def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
-            connection = connect(*arguments, **options)
-            connection.set_trace_callback(step)
-            return connection
-
-        database.connect = traced  # in the child only
-        os.write(writing, str(int(asyncio.run(_redeemed(house, path, done, pushed, step)))).encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answers:
-        answered = answers.read()
-    os.waitpid(child, 0)
-    return bool(int(answered)) if answered else None
+    return killed_at(number, lambda step: _redeemed(house, path, done, pushed, step))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
