@@ -60,6 +60,7 @@ class Report:
     forbidden: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     met: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)  # which fields came with what was asked
     packets: int = 0
     memory: dict[str, int] = field(default_factory=dict)  # KiB
 
@@ -260,6 +261,7 @@ def main(kind: str, directory: Path, planted: str | None, names: Sequence[str]) 
             report.packets = len(watch.sent())
         report.asked = sorted(watch.asked())
         report.met = sorted(host.met())
+        report.said = host.said()
     return report
 
 

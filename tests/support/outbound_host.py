@@ -121,6 +121,12 @@ class OutboundHost:
         lines = [head.decode("latin-1").split("\r\n") for head in self._documents.heads]
         return [line.partition(":")[2].strip() for head in lines for line in head if line.lower().startswith("host:")]
 
+    def said(self) -> list[str]:
+        """The names of all fields that came with a request, in lower case, and `certificate` if one was shown."""
+        lines = [line for head in self._documents.heads for line in head.decode("latin-1").split("\r\n")[1:] if line]
+        shown = ["certificate"] if any(self._documents.certificates) else []
+        return sorted({line.partition(":")[0].lower() for line in lines}) + shown
+
     def stop(self) -> None:
         """Refuse connections from now on."""
         self._documents.stop()

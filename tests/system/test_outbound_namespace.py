@@ -107,6 +107,11 @@ def test_a_host_at_a_public_address_is_asked_once_and_where_it_sends_us_nobody_i
     assert met == Counter()
 
 
+@pytest.mark.attack("SSR-08")
+def test_nothing_is_said_to_anybody_but_the_question(report: dict[str, Any]) -> None:
+    assert report["said"] == ["accept", "accept-encoding", "connection", "host"]
+
+
 @pytest.mark.attack("CIM-04")
 def test_a_name_that_changes_its_answer_is_judged_by_each(report: dict[str, Any]) -> None:
     """Asked the first time it leads to everybody's address, the second time to one of ours."""
