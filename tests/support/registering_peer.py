@@ -18,8 +18,11 @@ from urllib.parse import urlsplit
 import httpx2
 
 from fapi_as.agent.identity import Identity
+from fapi_as.agent.ports import RegistrationStore
 from fapi_as.agent.registrant import Registrant
+from fapi_as.agent.registrar import Registrar
 from fapi_as.agent.steps import Answer, Request
+from fapi_as.agent.token_store import MemoryRegistrationStore
 from rs_kit.protocol.secret import Secret
 from tests.support.agent_peer import ISSUER, Peer, as_json, header, identity, opened
 
@@ -117,6 +120,11 @@ class RegisteringPeer(Peer):
             **self.lies,
         }
         return as_json(status, {name: value for name, value in document.items() if name not in self.omits})
+
+
+def registrar(*peers: RegisteringPeer, store: RegistrationStore | None = None) -> Registrar:
+    """What registers at these servers, and keeps it there or nowhere."""
+    return Registrar(back_channel=network(*peers), store=store if store is not None else MemoryRegistrationStore())
 
 
 def network(*peers: RegisteringPeer) -> httpx2.AsyncClient:
