@@ -32,8 +32,6 @@ from tests.support.registering_peer import (
 )
 
 SECOND = "https://second.example"
-DOCUMENT = "https://agent.example/client.json"
-DOCUMENTS = {"client_id_metadata_document_supported": True}
 
 
 # --- what it asks for

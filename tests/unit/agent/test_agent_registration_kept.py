@@ -22,8 +22,6 @@ from tests.support.registering_peer import (
 )
 
 SECOND = "https://second.example"
-DOCUMENT = "https://agent.example/client.json"
-DOCUMENTS = {"client_id_metadata_document_supported": True}
 
 
 # --- where it is kept
