@@ -119,7 +119,7 @@ async def test_discovery_lists_nothing_that_is_off(house: House) -> None:
     assert not {"RS256", "none"} & set(document["id_token_signing_alg_values_supported"])
     off = {"check_session_iframe", "frontchannel_logout_supported", "backchannel_logout_supported"}
     encrypted = {name for name in document if "_encryption_" in name}
-    assert not (off | {"registration_endpoint", "introspection_endpoint"}) & set(document) | encrypted
+    assert not (off | {"introspection_endpoint"}) & set(document) | encrypted
     published = {key["alg"] for key in (await house.http.get(document["jwks_uri"])).json()["keys"]}
     assert {"EdDSA", *published} >= set(document["id_token_signing_alg_values_supported"])
     without = tuple(feature for feature in house.context.features if feature.name != "openid")
