@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fapi_as.protocol.authority_status import AuthorityStatus, InvalidAuthorityStatus, parse_authority_status
 
@@ -44,3 +47,20 @@ def test_one_list_is_enough_and_it_may_be_empty(member: str) -> None:
 def test_a_document_that_cannot_be_meant_withdraws_nothing(body: bytes) -> None:
     with pytest.raises(InvalidAuthorityStatus):
         parse_authority_status(body)
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+_DOCUMENTS = st.dictionaries(st.sampled_from(["withdrawn_software", "withdrawn_statements", "x"]), _VALUES)
+
+
+@given(st.binary() | _DOCUMENTS.map(lambda members: json.dumps(members).encode()))
+def test_whatever_is_there_names_what_can_be_named_or_is_refused(body: bytes) -> None:
+    with contextlib.suppress(InvalidAuthorityStatus):
+        status = parse_authority_status(body)
+        for name in status.software | status.statements:
+            assert 0 < len(name) <= 255
+            assert name.strip() == name
