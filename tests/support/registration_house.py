@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
+import httpx2
+
+from fapi_as.protocol.audit_events import AuditEvent, Stamp
 from fapi_as.protocol.authority_registration import parse_authority
+from fapi_as.protocol.decisions import Decision
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.policy import Policy
 from fapi_as.protocol.registration import InitialAccessToken
 from fapi_as.protocol.registration_policy import parse_policy
-from tests.support.fakes import ISSUER, NOW
+from tests.support.fakes import ISSUER
+from tests.support.fapi_client import error_of
 from tests.support.house import RESOURCE, SCOPES, House
 from tests.support.memory_registrations import Registration
+from tests.support.memory_store import MemoryStore
 from tests.support.peer_keys import PeerKey
-from tests.support.registration_scene import GRANTS, WIDE, Registrant, SoftwareAuthority
+from tests.support.registration_scene import WIDE, Registrant, SoftwareAuthority
 
 MUTUAL_TLS_URL: Final = "https://as.example:8444"
 POLICY: Final = Policy(tenant="default", issuer=ISSUER, mutual_tls_url=MUTUAL_TLS_URL)
 REGISTER: Final = f"{ISSUER}/register"
+NO_STORE: Final = "no-cache, no-store"
+METADATA_ERROR: Final = (400, "invalid_client_metadata")
+UNAUTHORIZED: Final = (401, "invalid_token")
 
 
 class RegistrationHouse(House):
@@ -68,4 +79,70 @@ class RegistrationHouse(House):
         return self.store.rows.registrations.clients
 
 
-__all__ = ["GRANTS", "ISSUER", "MUTUAL_TLS_URL", "NOW", "POLICY", "REGISTER", "RegistrationHouse"]
+@contextmanager
+def nothing_kept(house: RegistrationHouse) -> Iterator[None]:
+    """What is done within leaves nothing but one fact with a reason for each refusal."""
+    before, told = house.store.rows.snapshot(), len(house.store.facts)
+    yield
+    after = house.store.rows.snapshot()
+    facts = house.store.facts[told:]
+    assert all(fact.event is AuditEvent.REFUSED and fact.detail for fact in facts), facts
+    before.facts, after.facts = [], []
+    assert after == before
+
+
+async def refused(
+    house: RegistrationHouse, response: httpx2.Response, expected: tuple[int, str], reason: str | None = None
+) -> httpx2.Response:
+    """An error as RFC 7591 §3.2.2 wants it: JSON in ASCII, never cached, readable from no other origin."""
+    assert (response.status_code, error_of(response)) == expected, response.text
+    assert response.headers["cache-control"] == NO_STORE
+    assert response.headers["content-type"] == "application/json"
+    assert response.text.isascii()
+    assert not [name for name in response.headers if name.startswith("access-control")]
+    if reason is not None:
+        assert reason in (house.last_detail or ""), house.last_detail
+    return response
+
+
+async def posted(house: RegistrationHouse, body: bytes, content_type: str | None, **more: Any) -> httpx2.Response:
+    headers = [] if content_type is None else [("content-type", content_type)]
+    return await house.http.request(
+        more.pop("method", "POST"), more.pop("url", REGISTER), content=body, headers=headers
+    )
+
+
+async def registered(house: RegistrationHouse, *, seed: int = 7001, binds: bool = False) -> Registrant:
+    agent = house.registrant(seed=seed)
+    agent.binds = binds
+    await agent.registered()
+    return agent
+
+
+async def by_token(house: RegistrationHouse, *, seed: int = 7001, **policy: Any) -> Registrant:
+    """A client without a statement, which may say of itself what its token's policy allows."""
+    agent = house.registrant(seed=seed)
+    await agent.registered(statement=None, token=house.token(f"for-{seed}", **policy), **agent.described())
+    return agent
+
+
+async def managed(agent: Registrant, method: str, **how: Any) -> httpx2.Response:
+    return await agent.manage(method, agent.replacement() if method == "PUT" else None, **how)
+
+
+class ChangingStore(MemoryStore):
+    """Something happens between what a decision was made from and its transaction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    async def commit(self, decision: Decision, stamp: Stamp) -> Decision:
+        happens, self.meanwhile = self.meanwhile, lambda: None
+        happens()
+        return await super().commit(decision, stamp)
+
+
+def changing(house: RegistrationHouse) -> ChangingStore:
+    assert isinstance(house.store, ChangingStore)
+    return house.store

@@ -6,9 +6,8 @@ import pytest
 
 from fapi_as.protocol.audit_events import AuditEvent
 from tests.support.fapi_client import error_of
-from tests.support.registration_house import MUTUAL_TLS_URL, RegistrationHouse
+from tests.support.registration_house import MUTUAL_TLS_URL, ChangingStore, RegistrationHouse, changing
 from tests.support.registration_scene import Registrant
-from tests.unit.features.dynamic_registration.test_registering import ChangingStore, changing
 
 NOT_COUNTING = (401, "invalid_token")
 

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
 import pytest
 
 from fapi_as.kernel.messages import EndpointRequest, Json
-from fapi_as.protocol.audit_events import AuditEvent, Stamp
+from fapi_as.protocol.audit_events import AuditEvent
 from fapi_as.protocol.authority_registration import parse_authority
-from fapi_as.protocol.decisions import Decision
 from fapi_as.protocol.errors import ProtocolError
 from fapi_as.protocol.policy import Policy
 from tests.support.certificates import self_signed
+from tests.support.fakes import ISSUER
 from tests.support.fapi_client import error_of
-from tests.support.memory_store import MemoryStore
-from tests.support.registration_house import ISSUER, MUTUAL_TLS_URL, REGISTER, RegistrationHouse
+from tests.support.registration_house import MUTUAL_TLS_URL, REGISTER, ChangingStore, RegistrationHouse, changing
 from tests.support.registration_scene import SOFTWARE, WIDE, Registrant
 
 YEAR: Final = 365 * 24 * 3600
 
 
-class ChangingStore(MemoryStore):
-    """Something happens between what a decision was made from and its transaction."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    async def commit(self, decision: Decision, stamp: Stamp) -> Decision:
-        happens, self.meanwhile = self.meanwhile, lambda: None
-        happens()
-        return await super().commit(decision, stamp)
-
-
 @pytest.fixture
 def house() -> RegistrationHouse:
     return RegistrationHouse(store=ChangingStore())
-
-
-def changing(house: RegistrationHouse) -> ChangingStore:
-    assert isinstance(house.store, ChangingStore)
-    return house.store
 
 
 @pytest.mark.parametrize("change", ["another policy", "suspended", "the statement is withdrawn"])
