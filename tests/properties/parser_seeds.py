@@ -118,6 +118,25 @@ SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = MappingProxyType(
             json.dumps({"keys": list(KEYS)}).encode(),
             b'{"keys":[{"kty":"oct","k":"AAAA"},{"kty":"AKP","pub":"AAAA"}]}',
         ),
+        "client_document": (
+            (
+                b'{"client_id":"https://a.example/agent","client_name":"A","client_name#fr":"B","scope":"a b",'
+                b'"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://a.example/keys",'
+                b'"redirect_uris":["https://a.example/cb","https://b.example/cb","http://127.0.0.1/cb"],'
+                b'"application_type":"native","grant_types":["authorization_code","refresh_token"],'
+                b'"post_logout_redirect_uris":["https://a.example/bye"],"client_uri":"https://a.example/"}'
+            ),
+            json.dumps(
+                {
+                    "client_id": "https://a.example/agent",
+                    "client_name": "A",
+                    "token_endpoint_auth_method": "private_key_jwt",
+                    "redirect_uris": ["https://a.example/cb"],
+                    "jwks": {"keys": list(KEYS)},
+                }
+            ).encode(),
+            b"/../%2e?q#f",
+        ),
         "redirect_uri": (
             b"https://client.example.com/cb?a=b",
             b"http://127.0.0.1:51004/oauth2redirect/example-provider",  # RFC 8252 §7.3

@@ -21,6 +21,12 @@ from fapi_as.kernel.messages import EndpointRequest
 from fapi_as.protocol import parameters, redirect_uri, request_object, software_statement
 from fapi_as.protocol.authority_registration import parse_authority
 from fapi_as.protocol.client import ClientKeySet
+from fapi_as.protocol.client_document import (
+    InvalidClientDocument,
+    described_client,
+    read_document,
+    require_document_url,
+)
 from fapi_as.protocol.client_key_set import InvalidKeySet, parse_key_set
 from fapi_as.protocol.client_metadata import InvalidRedirectUri, parse_client, to_metadata
 from fapi_as.protocol.errors import InvalidRequest as InvalidForm
@@ -34,6 +40,7 @@ from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.openid_claims import IDENTITY_CLAIMS
 from fapi_as.protocol.openid_request import OpenidRequest, parse_openid
 from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url
+from fapi_as.protocol.policy import DocumentPolicy
 from fapi_as.protocol.registration_request import merged
 from rs_kit.adapters.listener.reading import RequestReader
 from rs_kit.protocol import (
@@ -56,6 +63,7 @@ from tests.support.peer_keys import PeerKey
 
 _ALGORITHMS: Final = frozenset({"PS256", "ES256", "Ed25519"})
 _HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_PLACES: Final = (("https", "a.example"), ("http", "127.0.0.1"), ("http", "::1"))
 _EMPTY: Final = context(features=())
 _PUBLIC: Final = tuple(jwk.parse_public(members) for members in KEYS)
 _SIGNER_KEY: Final = PeerKey.ed25519(seed=9)
@@ -222,6 +230,29 @@ def published_keys(data: bytes) -> None:
         assert names[0] == names[1]
 
 
+def client_document(data: bytes) -> None:
+    """A client that is a document: of its own URL, with keys and redirect URIs of its own origin."""
+    url = "https://a.example/agent"
+    policy = DocumentPolicy(hosts=frozenset({"a.example"}), scope=frozenset({"a", "b"}))
+    with suppress(InvalidClientDocument):
+        require_document_url(url + data.decode("latin-1")[:64], policy, (ISSUER,))
+    try:
+        client = described_client(read_document(data, url), url, policy)
+    except InvalidClientDocument:
+        return
+    assert client.client_id == url
+    assert client.token_endpoint_auth_method == "private_key_jwt"
+    assert client.scope <= policy.scope
+    assert client.grant_types <= {"authorization_code", "refresh_token"}
+    assert client.keys or client.jwks_uri is not None
+    for uri in (*client.redirect_uris, client.jwks_uri or url):
+        parts = urlsplit(uri)
+        place = (parts.scheme, parts.hostname, parts.port if parts.scheme == "https" else None)
+        assert place in {(s, h, p) for s, h in _PLACES for p in (None, 443)}, uri
+    again = described_client(read_document(data, url), url, policy)
+    assert (again.version, again.document_digest) == (client.version, client.document_digest)
+
+
 def redirect(data: bytes) -> None:
     uri = data.decode("latin-1")
     for kind in ("web", "native"):
@@ -316,6 +347,7 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = MappingProxyType(
         "htu": request_uri,
         "outbound_url": fetched_url,
         "client_key_set": published_keys,
+        "client_document": client_document,
         "redirect_uri": redirect,
         "cookie": cookie,
         "authorization": authorization,
