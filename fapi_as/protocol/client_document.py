@@ -154,17 +154,22 @@ def approved_client(
         )
     except ProtocolError as error:
         raise InvalidClientDocument(error.description) from None
-    return replace(judged, approval=Approval(approver=authority.issuer, version=authority.version))
+    approved = replace(judged, approval=Approval(approver=authority.issuer, version=authority.version))
+    return replace(approved, document_digest=binding_digest(approved))
 
 
 def binding_digest(client: RegisteredClient) -> str:
-    """What a grant is bound to of a document; keys may rotate, nothing else here may change (CIMD-14)."""
+    """What a grant is bound to of a document; keys may rotate, nothing else here may change (CIMD-14).
+
+    Whose approval it had is part of it: without, it is another one than the person was asked about.
+    """
     bound = {
         "client_id": client.client_id,
         "client_name": [("", client.client_name), *sorted(client.description.names)],  # in every language
         "redirect_uris": sorted(client.redirect_uris),
         "token_endpoint_auth_method": client.token_endpoint_auth_method,
         "jwks_uri": client.jwks_uri,
+        "approved_by": None if client.approval is None else client.approval.approver,
     }
     encoded = json.dumps(bound, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
     return hashlib.sha256(encoded).hexdigest()

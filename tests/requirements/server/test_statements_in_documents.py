@@ -19,6 +19,7 @@ from tests.support.document_scene import (
     DocumentPlace,
 )
 from tests.support.fapi_client import Refused
+from tests.support.house import PASSWORD
 from tests.support.published_client import published
 from tests.support.registration_scene import AUTHORITY, SOFTWARE, SoftwareAuthority, said
 from tests.support.standing_still import a_code, refused_page, refused_push, refused_tokens
@@ -173,6 +174,26 @@ async def test_what_no_authority_vouches_for_any_more_is_nobody_at_once(place: A
     assert await refused_tokens(place.house, lambda: place.agent.code_request(done.code or "", pushed)) == NOBODY
     query = {"client_id": CLIENT_ID, "request_uri": opened.request_uri}
     assert (await refused_page(place.house, query))[0] == 400
+
+
+async def test_a_document_that_drops_its_statement_drops_what_it_got_by_it(place: ApprovedPlace) -> None:
+    """Where documents need no statement, either: the person was told of an approval, and an authority took it back."""
+    documents = replace(DOCUMENTS, statement_required=False)
+    place.house.context = replace(place.house.context, policy=replace(place.house.context.policy, documents=documents))
+    place.forget()
+    done, pushed = await a_code(place.house, client=place.agent)
+    tokens = await place.agent.obtain(username="alice", password=PASSWORD)
+    opened = await place.agent.push()
+    place.house.store.suspend(AUTHORITY)
+    assert await refused_push(place.house, client=place.agent) == NOBODY
+    place.publish()
+    assert (await place.agent.push()).request_uri  # as anybody else
+    for attempt in (place.agent.redeem(done, pushed), place.agent.refresh(tokens.refresh_token or "")):
+        with pytest.raises(Refused) as raised:
+            await attempt
+        assert (raised.value.status, raised.value.error) == (400, "invalid_grant")
+    query = {"client_id": CLIENT_ID, "request_uri": opened.request_uri}
+    assert await refused_page(place.house, query) == (400, "invalid_request")
 
 
 async def test_an_authority_whose_keys_cannot_be_had_vouches_for_nobody(place: ApprovedPlace) -> None:
