@@ -88,6 +88,15 @@ SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = MappingProxyType(
             ),
             b'{"typ":"oauth-authz-req+jwt","alg":"ES256","kid":"1"}\n{"iss":"signer"}\n' + b"s" * 64,
         ),
+        # the payload of a registration that is signed, at the same time
+        "signed_registration": (
+            b'{"iss":"s","aud":"https://as.example","iat":1800000000,"exp":1800000300,"jti":"j"}',
+            (
+                b'{"iss":"s","aud":"https://as.example","iat":1800000000,"exp":1800000300,"nbf":1800000000,"jti":"j",'
+                b'"software_statement":"a.b.c","software_id":"s","client_name":"A","redirect_uris":["https://a.example"]}'
+            ),
+            b'{"typ":"JWT","alg":"ES256","kid":"1"}\n{"iss":"s"}\n' + b"s" * 64,
+        ),
         # the payload of a statement that is signed, at the same time
         "software_statement": (
             b'{"iss":"https://authority.example","iat":1800000000,"exp":1800000300,"jti":"j","software_id":"s"}',

@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 from fapi_as.kernel.browser import visitor
 from fapi_as.kernel.messages import EndpointRequest
-from fapi_as.protocol import parameters, redirect_uri, request_object, software_statement
+from fapi_as.protocol import parameters, redirect_uri, request_object, signed_registration, software_statement
 from fapi_as.protocol.authority_registration import parse_authority
 from fapi_as.protocol.client import ClientKeySet
 from fapi_as.protocol.client_document import (
@@ -147,6 +147,24 @@ def signed_request(data: bytes) -> None:
         assert verified.parameters.values.keys() <= said.keys() - {"request", "request_uri", "sub", "aud"}
         assert all(said[name] == value for name, value in verified.parameters.values.items() if name == "scope")
         assert (verified.once is None) is ("jti" not in said)
+
+
+def registration_that_is_signed(data: bytes) -> None:
+    """As a whole, in parts, and as a payload that the software signed."""
+    facts: dict[str, Any] = {"software_id": "s", "audience": ISSUER, "now": NOW}
+    for token in (data, _composed(data)):
+        with suppress(InvalidClientMetadata):
+            signed_registration.verify(signed_registration.present(token), _PUBLIC, **facts)
+            raise AssertionError("a signature out of nowhere")
+    with suppress(InvalidClientMetadata):
+        found = signed_registration.present(_SIGNER_KEY.sign({}, data).encode())
+        once = signed_registration.verify(found, _SIGNER.keys, **facts)
+        said = json.loads(data)
+        assert (said["iss"], said["aud"]) == ("s", ISSUER)
+        assert said["iat"] < said["exp"] <= said["iat"] + 300
+        assert once.until > NOW
+        assert said["jti"]
+        assert found.members.keys() == said.keys() - {"iss", "aud", "iat", "exp", "nbf", "jti"}
 
 
 def approved_software(data: bytes) -> None:
@@ -342,6 +360,7 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = MappingProxyType(
         "compact_jws": compact_jws,
         "dpop_proof": dpop_proof,
         "request_object": signed_request,
+        "signed_registration": registration_that_is_signed,
         "software_statement": approved_software,
         "jwk": public_jwk,
         "htu": request_uri,
