@@ -15,7 +15,8 @@ BACK_CHANNEL: Final[dict[str, Callable[[FapiClient], Message]]] = {
     "/par": lambda client: client.push_request(code_verifier="v" * 43, state="s"),
     "/token": lambda client: client.credentials_request(),
 }
-SHOWS_A_TOKEN: Final = {"/userinfo"}  # a protected resource: clients post to it and do not authenticate
+# clients post to a protected resource, and to the endpoint where they become clients, and do not authenticate there
+OTHERS: Final = {"/userinfo", "/register"}
 SUCCESS: Final = {"/par": 201, "/token": 200}
 
 
@@ -24,7 +25,7 @@ def authenticating(house: House) -> set[str]:
     return {
         path
         for path, endpoint in house.endpoints.items()
-        if endpoint.face is Face.PROTOCOL and "POST" in endpoint.methods and path not in SHOWS_A_TOKEN
+        if endpoint.face is Face.PROTOCOL and "POST" in endpoint.methods and path not in OTHERS
     }
 
 
