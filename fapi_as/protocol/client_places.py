@@ -44,6 +44,24 @@ def require_places(
             raise wrong("post_logout_redirect_uris must be on the hosts of the redirect URIs, or below them")
 
 
+def require_elsewhere(client: RegisteredClient, own: tuple[str, ...]) -> None:
+    """Nothing of a client is at an address of ours: answers would come to our own pages, our keys would be its keys.
+
+    `own` are URLs of this server; what counts of them, and of the client's, is scheme, host and port.
+
+    Raises:
+        InvalidRedirectUri: a redirect URI is one.
+        InvalidClientMetadata: another URL is one, by name.
+    """
+    ours = {_origin(url) for url in own}
+    if any(_origin(uri) in ours for uri in client.redirect_uris):
+        raise InvalidRedirectUri("an address of ours", "redirect_uris must not be addresses of this server")
+    others = [("post_logout_redirect_uris", uri) for uri in client.post_logout_redirect_uris]
+    for name, uri in (*_pages(client), *others):
+        if _origin(uri) in ours:
+            raise wrong(f"{name.partition('#')[0]} must not be at an address of this server")
+
+
 def _pages(client: RegisteredClient) -> Iterator[tuple[str, str]]:
     """What has a URL that somebody fetches or shows, by its member."""
     description = client.description
@@ -64,6 +82,12 @@ def _require_outside(name: str, uri: str, allowed_private_hosts: frozenset[str])
         require_name(parse_outbound_url(uri), allowed_private_hosts)
     except InvalidOutboundUrl as error:
         raise wrong(f"{name.partition('#')[0]}: {error}") from None
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    default = {"https": 443, "http": 80}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or default
 
 
 def _host(uri: str) -> str:

@@ -64,6 +64,7 @@ UNUSED_CLIENT_GRAIN: Final = timedelta(days=1)  # a use that would move the end 
 UNFINISHED_REGISTRATION: Final = timedelta(minutes=10)  # one that is younger makes no room for another
 REGISTRATIONS_PER_SOURCE: Final = 600
 REGISTRATIONS_WINDOW: Final = timedelta(hours=1)
+UPDATES_PER_CLIENT: Final = 120  # within that window: each is told of, and every worker reads its clients anew
 CLIENTS_PER_DAY_WINDOW: Final = timedelta(days=1)
 CLIENT_ASSERTION_LIMIT: Final = 8 * 1024  # characters, PKJ-12
 REQUEST_OBJECT_LIMIT: Final = 32 * 1024  # characters: a state of full length, and half of a body

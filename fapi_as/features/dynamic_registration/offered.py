@@ -5,6 +5,7 @@ from __future__ import annotations
 from fapi_as.kernel.capabilities import authentication_methods
 from fapi_as.kernel.seam import Context
 from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.client_places import require_elsewhere
 from fapi_as.protocol.fetched_document import FetchFailed
 from fapi_as.protocol.metadata_members import InvalidClientMetadata, wrong
 from fapi_as.protocol.sector_identifier import SECTOR_DOCUMENT_LIMIT, require_sector
@@ -14,14 +15,17 @@ def require_offered(context: Context, client: RegisteredClient) -> None:
     """A client that could never do what it registers for is told so now, and not at its first request.
 
     Raises:
-        InvalidClientMetadata: a grant type, an authentication method or a binding that is not offered.
+        InvalidRedirectUri: a redirect URI at an address of ours.
+        InvalidClientMetadata: another URL there, or a grant type, authentication method or binding that is not offered.
     """
+    policy = context.policy
+    require_elsewhere(client, (policy.issuer, policy.mutual_tls_url or policy.issuer))
     if not client.grant_types <= context.grants.keys():
         raise wrong(f"grant_types: this server offers {', '.join(sorted(context.grants))}")
-    offered = authentication_methods(context.policy)
+    offered = authentication_methods(policy)
     if client.token_endpoint_auth_method not in offered:
         raise wrong(f"token_endpoint_auth_method: this server offers {', '.join(offered)}")
-    if client.tls_client_certificate_bound_access_tokens and context.policy.mutual_tls_url is None:
+    if client.tls_client_certificate_bound_access_tokens and policy.mutual_tls_url is None:
         raise wrong("tls_client_certificate_bound_access_tokens: this server asks nobody for certificates")
 
 

@@ -31,6 +31,7 @@ from fapi_as.protocol.profile import (
     EXPIRY_LEEWAY,
     REGISTRATIONS_WINDOW,
     UNFINISHED_REGISTRATION,
+    UPDATES_PER_CLIENT,
 )
 from fapi_as.protocol.registration import KeptRegistration
 from fapi_as.protocol.registration_policy import RegistrationPolicy
@@ -151,6 +152,11 @@ def decide_update(
         statement=None if by.statement is None else by.statement.compact,
         statement_jti=None if by.statement is None else by.statement.jti,
     )
+    of_client = Attempt(
+        bucket=bucket("updates of", client.client_id),
+        limit=UPDATES_PER_CLIENT,
+        window_seconds=seconds(REGISTRATIONS_WINDOW),
+    )
     changed = changed_members(kept.client, client)
     fact = AuditFact(
         event=AuditEvent.CLIENT_UPDATED,
@@ -160,8 +166,12 @@ def decide_update(
         jkt=kept.token_jkt,
     )
     return Issue(
-        effects=(*by.effects, replaced, Record(fact=fact)),
-        lost={**by.lost, replaced: Refuse(error=presented.not_counting)},
+        effects=(*by.effects, of_client, replaced, Record(fact=fact)),
+        lost={
+            **by.lost,
+            of_client: _too_many("updates of one client"),
+            replaced: Refuse(error=presented.not_counting),
+        },
     )
 
 

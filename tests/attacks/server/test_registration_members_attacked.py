@@ -16,6 +16,7 @@ from tests.support.registration_attack import (
     posted,
     refused,
 )
+from tests.support.registration_house import ISSUER, MUTUAL_TLS_URL
 from tests.support.registration_scene import GRANTS, Registrant
 from tests.support.weak_keys import weak_keys
 
@@ -313,3 +314,30 @@ async def test_a_scope_that_the_policy_does_not_give_is_never_granted(house: Att
         agent.register(statement=None, token=house.token(scope=allowed), **agent.described(scope=scope)),
         METADATA,
     )
+
+
+# --- our own addresses
+
+
+OURS: Final = [ISSUER, MUTUAL_TLS_URL, f"{ISSUER}:443", "https://as.example.", "https://AS.example"]
+
+
+@pytest.mark.attack("DCR-10")
+@pytest.mark.attack("DCR-24")
+@pytest.mark.parametrize("origin", OURS)
+@pytest.mark.parametrize("door", ["statement", "token"])
+async def test_nothing_of_a_client_is_at_an_address_of_ours(house: AttackedHouse, door: str, origin: str) -> None:
+    """Its answers would come to our pages, and whatever we sign would be signed by its keys."""
+    await nobody(house, door, REDIRECT_URI, redirect_uris=[f"{origin}/callback"])
+    await nobody(house, door, REDIRECT_URI, redirect_uris=[CALLBACK, f"{origin}/callback"])
+    if origin == ISSUER:
+        house.trust(same_site=False)
+        await nobody(house, door, METADATA, jwks=..., jwks_uri=f"{origin}/jwks")
+        for name in ("client_uri", "logo_uri", "tos_uri#fr"):
+            await nobody(house, door, METADATA, **{name: f"{origin}/page"})
+
+
+@pytest.mark.attack("DCR-07")
+async def test_another_port_of_our_host_is_somebody_else(house: AttackedHouse) -> None:
+    agent = house.registrant(redirect_uri=f"{ISSUER}:9999/callback")
+    await agent.registered()

@@ -8,11 +8,13 @@ from typing import Any, Final
 import httpx2
 import pytest
 
+from fapi_as.protocol.profile import UPDATES_PER_CLIENT
 from tests.support.peer_keys import PeerKey
 from tests.support.registration_attack import (
     METADATA,
     NO_STATEMENT,
     NO_TOKEN,
+    TOO_MANY,
     UNAPPROVED,
     AttackedHouse,
     refused,
@@ -162,3 +164,19 @@ async def test_a_body_that_is_no_object_updates_nothing(house: AttackedHouse, ag
     }[bodies]
     message = agent.manage_request("PUT", octets or b" ")
     await refused(house, agent.send(message._replace(body=octets), method="PUT"), METADATA)
+
+
+@pytest.mark.attack("EXH-06")
+async def test_a_client_that_updates_itself_for_ever_is_told_to_wait(house: AttackedHouse, agent: Registrant) -> None:
+    """Each update is told of and makes every worker read its clients anew, so there are only so many of them."""
+    for _ in range(UPDATES_PER_CLIENT):
+        assert (await agent.manage("PUT", agent.replacement())).status_code == 200
+    await refused(house, agent.manage("PUT", agent.replacement()), TOO_MANY)
+    other = house.registrant(seed=2)
+    await other.registered()
+    assert (await other.manage("PUT", other.replacement())).status_code == 200
+    assert (await agent.manage("GET")).status_code == 200
+    house.clock.advance(3500)
+    await refused(house, agent.manage("PUT", agent.replacement()), TOO_MANY)
+    house.clock.advance(101)  # and its statement is just not over
+    assert (await agent.manage("PUT", agent.replacement())).status_code == 200
