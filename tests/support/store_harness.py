@@ -11,11 +11,12 @@ from fapi_as.adapters.store import Approvals, Database, Operators
 from fapi_as.ports import Store
 from fapi_as.protocol.audit_events import AuditFact, Stamp
 from fapi_as.protocol.authority_registration import parse_authority
+from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.decisions import Issue, Refuse
 from fapi_as.protocol.effects import Effect, Open, Register, ReplaceRegistration
 from fapi_as.protocol.errors import InvalidGrant
-from fapi_as.protocol.registration import InitialAccessToken
+from fapi_as.protocol.registration import InitialAccessToken, KeptRegistration
 from fapi_as.protocol.registration_policy import parse_policy
 from fapi_as.protocol.resource_registration import parse_resource
 from fapi_as.protocol.user import RegisteredUser
@@ -261,3 +262,24 @@ def issue(*effects: Effect, at: Effect | None = None, lost: Refuse = REFUSAL) ->
 async def won(harness: Harness, *effects: Effect, at: int = NOW) -> bool:
     outcome = await harness.store().commit(issue(*effects), replace(STAMP, at=at))
     return isinstance(outcome, Issue)
+
+
+async def client(harness: Harness, client_id: str = "agent") -> RegisteredClient | None:
+    return await harness.store().reading.client(client_id)
+
+
+async def kept(harness: Harness) -> KeptRegistration:
+    found = await harness.store().reading.registration("agent")
+    assert found is not None
+    return found
+
+
+async def stands(harness: Harness, found: RegisteredClient) -> bool:
+    """Whether decisions about this client, as it was read, may still come true."""
+    return all([await won(harness, required) for required in found.requirements])
+
+
+async def counting(harness: Harness) -> set[bytes]:
+    """Which registration access tokens are accepted, without using any of them."""
+    found = await harness.store().reading.registration("agent")
+    return set() if found is None else {found.token_digest, found.previous_token_digest} - {None}  # type: ignore[arg-type]
