@@ -113,11 +113,12 @@ conformance: $(READY) ## the MCP conformance suite (npm) against a server behind
 interop: $(READY) ## openid-client (npm), unmodified, completes its flows against a running server
 	@$(PY) -m tests.interop
 
-load: $(READY) ## races of 20 rounds, 1,700 slow connections for a minute, a million proofs, a minute without the issuer, a thousand renewals, 20 key rotations
+load: $(READY) ## races of 20 rounds, 1,700 slow connections for a minute, a million proofs, a minute without the issuer, a thousand renewals, 20 key rotations, a thousand registrations, 100,000 clients
 	@LOAD=full $(PY) -m pytest -q -s tests/system/test_races_across_workers.py tests/system/test_slow_peers.py \
 		tests/system/test_kit_replay_over_workers.py tests/contract/test_used_once_sizes.py \
 		tests/system/test_issuer_outage.py tests/system/test_agent_processes.py \
-		tests/system/test_key_rotation_under_load.py
+		tests/system/test_key_rotation_under_load.py tests/system/test_registration_over_workers.py \
+		tests/system/test_many_clients.py
 
 faults: $(READY) ## kill -9, full and failing disks, a lock, a clock that jumps, under load; ROUNDS=3 is short
 	@$(PY) -m tests.faults $(ROUNDS)
