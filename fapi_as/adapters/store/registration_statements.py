@@ -77,8 +77,8 @@ def _this_client() -> ColumnElement[bool]:
 def _token_counts() -> ColumnElement[bool]:
     """The current token of a client that is let in, or the one before as long as the current one was never used."""
     columns = table_of(tables.Client).c
-    token: BindParameter[bytes] = bindparam("token_digest")
-    presented = or_(columns.token_digest == token, columns.previous_token_digest == token)
+    given: BindParameter[bytes] = bindparam("token_digest")
+    presented = or_(columns.token_digest == given, columns.previous_token_digest == given)
     return and_(is_enabled(tables.Client), presented)
 
 
