@@ -284,6 +284,25 @@ async def test_each_registration_and_each_token_counts_at_every_worker(estate: E
     assert (await moved(agent, one).manage("GET")).status_code == 401
 
 
+@pytest.mark.attack("MUL-05")
+async def test_what_a_client_changes_or_ends_of_itself_is_so_at_every_worker(estate: Estate) -> None:
+    one, two = estate.worker(), estate.worker()
+    agent = registrant(one, trusted(estate))
+    await agent.registered()
+    tokens = await agent.obtain(username="alice", password=PASSWORD)
+    assert (await moved(agent, two).client_credentials()).access_token  # it is known there
+    narrow = agent.replacement(scope="accounts:read")
+    assert (await moved(agent, one).manage("PUT", narrow)).status_code == 200
+    with pytest.raises(Refused) as raised:
+        await moved(agent, two).client_credentials()
+    assert (raised.value.status, raised.value.error) == (400, "invalid_scope")
+    agent.scope = "accounts:read"
+    assert (await agent.client_credentials()).access_token
+    assert (await moved(agent, one).manage("DELETE")).status_code == 204
+    await nobody(moved(agent, two).refresh(str(tokens.refresh_token)))
+    assert all(row[-1] is not None for row in rows(estate, of=("authorization",))["authorization"])  # revoked_at
+
+
 # --- TIM: clocks
 
 

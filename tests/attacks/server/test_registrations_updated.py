@@ -19,7 +19,7 @@ from tests.support.registration_attack import (
     AttackedHouse,
     refused,
 )
-from tests.support.registration_scene import Registrant
+from tests.support.registration_scene import Registrant, SoftwareAuthority
 
 METHODS: Final = ("GET", "PUT", "DELETE")
 EVERY_METHOD = pytest.mark.parametrize("method", METHODS)
@@ -114,6 +114,10 @@ async def test_an_update_brings_no_statement_of_others_and_none_that_is_over(
     for statement in (other.statement(), agent.statement(software_id="software-2")):
         asked = agent.manage("PUT", {"client_id": agent.client_id, "software_statement": statement})
         await refused(house, asked, UNAPPROVED)
+    another = house.trust(SoftwareAuthority("https://other.example", key=PeerKey.es256(seed=90_002)))
+    statement = another.signed(agent.claims(iss=another.issuer))
+    asked = agent.manage("PUT", {"client_id": agent.client_id, "software_statement": statement})
+    await refused(house, asked, UNAPPROVED)
     spent = agent.information["software_statement"]
     assert (await agent.manage("PUT", agent.replacement())).status_code == 200  # the one on file counts again and again
     fresh = agent.statement()
