@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fapi_as.adapters import client_documents
+from fapi_as.adapters import client_documents, patience
 from fapi_as.adapters.client_documents import NoDocuments, PublishedDocuments
 from fapi_as.adapters.client_keys import RegisteredKeys
 from fapi_as.protocol.client import ClientUnavailable
@@ -92,6 +92,18 @@ async def test_one_failure_is_told_to_all_who_wait_and_to_nobody_later(scene: Sc
     assert set(await asyncio.gather(*waiting)) == {"ClientUnavailable"}
     scene.fetch.documents[CLIENT_ID] = good
     assert await scene.outcome(CLIENT_ID) == CLIENT_ID
+
+
+async def test_whoever_has_no_patience_left_is_answered_and_the_fetch_goes_on_for_the_next(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "SECONDS", 0.01)
+    scene.fetch.may_answer.clear()
+    assert await scene.outcome(CLIENT_ID) == "ClientUnavailable"
+    scene.fetch.may_answer.set()
+    await asyncio.sleep(0.01)
+    assert await scene.outcome(CLIENT_ID) == CLIENT_ID
+    assert scene.fetch.asked == [CLIENT_ID]
 
 
 @pytest.mark.attack("CIM-10")
