@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.fakes import NOW
 from tests.support.fapi_client import error_of
 from tests.support.peer_keys import PeerKey, b64, compact, unb64
 from tests.support.registration_attack import (
@@ -21,7 +22,7 @@ from tests.support.registration_attack import (
     refused,
     unmoved,
 )
-from tests.support.registration_house import ISSUER, NOW
+from tests.support.registration_house import ISSUER
 from tests.support.registration_scene import SOFTWARE, Registrant, SoftwareAuthority
 
 SECOND: Final = 31_556_952 * 10  # ten years
