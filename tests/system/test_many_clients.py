@@ -40,14 +40,17 @@ FEW: Final = 100
 MANY: Final = 100_000 if FULL else 4_000
 ENDING: Final = MANY // 2
 KEPT: Final = 10  # every so many of those still have something that lives
-REQUESTS: Final = 300 if FULL else 100  # at each server, one after another; a source may register 600 times an hour
+REQUESTS: Final = 150 if FULL else 60  # at each server, one after another; a source may register 600 times an hour
+TRIES: Final = 3
 TIMES: Final = 1.2
 TIMES_MEANWHILE: Final = 2.0
 RATE: Final = 60.0  # token requests a second, while their time is taken
 SECONDS: Final = 10.0 if FULL else 2.0
 PERCENT: Final = 99 if FULL else 90  # a hundredth of a short run is one request
 NOISE_SECONDS: Final = 0.002 if FULL else 0.020
+MEDIAN_NOISE_SECONDS: Final = 0.002  # of a short run
 SWEEP_SECONDS: Final = 120.0
+Ask = Callable[[], Awaitable[Reply]]
 pytestmark = pytest.mark.xdist_group("slow")
 
 SEED: Final = """
@@ -138,7 +141,7 @@ async def peopled(server: AuthorizationServer, http: httpx2.AsyncClient, count: 
     return place
 
 
-async def compared(few: Callable[[], Awaitable[Reply]], many: Callable[[], Awaitable[Reply]]) -> tuple[float, float]:
+async def compared(few: Ask, many: Ask) -> tuple[float, float]:
     """The medians of requests that alternate, so that whatever the machine does meanwhile it does to both."""
     taken: tuple[list[float], list[float]] = [], []
     for number in range(REQUESTS + 10):
@@ -157,14 +160,22 @@ async def test_many_clients_cost_no_more_than_few_and_unused_ones_go_unnoticed(
         for place in (few, many):
             place.lines = await place.server.connections(4)
         for what in ("token", "registration"):
-            few_seconds, many_seconds = await compared(getattr(few, what), getattr(many, what))
-            figures = f"{few_seconds * 1000:.2f} ms and {many_seconds * 1000:.2f} ms"
-            print(f"median of a {what} with {FEW} and with {MANY} clients: {figures}")
-            assert many_seconds < TIMES * few_seconds + (0 if FULL else NOISE_SECONDS)
+            await _costs_the_same(what, getattr(few, what), getattr(many, what))
         await _sweep(many)
         for place in (few, many):
             for line in place.lines:
                 await line.close()
+
+
+async def _costs_the_same(what: str, few: Ask, many: Ask) -> None:
+    """In one of three tries: what else runs here may hold up one of the servers for seconds, a cost is always there."""
+    for _ in range(TRIES):
+        few_seconds, many_seconds = await compared(few, many)
+        figures = f"{few_seconds * 1000:.2f} ms and {many_seconds * 1000:.2f} ms"
+        print(f"median of a {what} with {FEW} and with {MANY} clients: {figures}")
+        if many_seconds < TIMES * few_seconds + (0 if FULL else MEDIAN_NOISE_SECONDS):
+            return
+    raise AssertionError(f"many clients cost more than few: {figures}")
 
 
 async def _sweep(place: Place) -> None:
