@@ -7,10 +7,10 @@ ends in the same transaction what its clients were allowed.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, Self
 
-from sqlalchemy import ColumnElement, false, func, or_, update
+from sqlalchemy import ColumnElement, func, or_, update
 from sqlmodel import Session, col, select
 
 from fapi_as.adapters.store.changes import Change, Changes
@@ -206,7 +206,8 @@ class Approvals:
                 change.record(
                     AuditFact(event=AuditEvent.STATEMENT_CHANGED, detail=f"{kind} {name} of {issuer} withdrawn"), stamp
                 )
-                self._end_authorizations(change, _concerned(kind, issuer, name), stamp.at)
+            for clients in _concerned(issuer, new):
+                self._end_authorizations(change, clients, stamp.at)
             row.version, row.changed_at = change.epoch, stamp.at
             return len(new)
 
@@ -322,9 +323,12 @@ class Approvals:
         change.session.connection().execute(update(Authorization).where(*live).values(revoked_at=at))
 
 
-def _concerned(kind: str, issuer: str, name: str) -> ColumnElement[bool]:
-    column = {_STATEMENT: Client.statement_jti, _SOFTWARE: Client.software_id}.get(kind)
-    return false() if column is None else (col(Client.approver) == issuer) & (col(column) == name)
+def _concerned(issuer: str, withdrawn: Collection[tuple[str, str]]) -> Iterator[ColumnElement[bool]]:
+    """The clients of these names: looked for once for all of a kind, because nobody else can write meanwhile."""
+    for kind, column in ((_STATEMENT, Client.statement_jti), (_SOFTWARE, Client.software_id)):
+        names = [name for one, name in withdrawn if one == kind]
+        if names:
+            yield (col(Client.approver) == issuer) & col(column).in_(names)
 
 
 def _names(rows: list[Withdrawn]) -> set[tuple[str, str]]:

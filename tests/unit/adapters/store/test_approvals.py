@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
+from sqlalchemy import event as events
 from sqlmodel import select
 
 from fapi_as.adapters.store import AlreadyExists, Approvals, NotFound, Operators, migrate
@@ -250,6 +252,23 @@ def test_a_withdrawn_statement_ends_what_its_client_was_allowed_and_a_software_t
         ("statement", "jti 1", LATER.at),
     ]
     assert approvals.withdrawn(OTHER) == ()
+
+
+def test_clients_are_looked_for_once_however_many_names_are_withdrawn(peopled: str, approvals: Approvals) -> None:
+    """Nobody else writes meanwhile, and an authority may have 100,000 clients and withdraw 10,000 names."""
+    updates: list[str] = []
+
+    def listen(_connection: object, _cursor: object, statement: str, *_others: object) -> None:
+        updates.extend([statement] * statement.startswith("UPDATE authorization"))
+
+    events.listen(Engine, "before_cursor_execute", listen)
+    try:
+        names = [f"jti {number}" for number in range(1, 101)]
+        assert approvals.withdraw(BANKS, LATER, statements=names, software=["software", "unknown"]) == 102
+    finally:
+        events.remove(Engine, "before_cursor_execute", listen)
+    assert ended(peopled) == {("default", "one"), ("default", "two"), ("default", "three")}
+    assert len(updates) == 2
 
 
 def test_what_is_withdrawn_already_is_not_withdrawn_again(url: str, approvals: Approvals) -> None:
