@@ -18,6 +18,7 @@ from tests.support.fakes import ISSUER, NOW
 from tests.support.fixed_texts import is_fixed
 from tests.support.house import House
 from tests.support.house_oracles import changes
+from tests.support.memory_registrations import Registration
 from tests.support.memory_store import WrittenFact
 from tests.support.oracles import Exchange, Oracles, active, judge_answer, watching
 
@@ -30,6 +31,24 @@ Plant = Callable[[House, EndpointRequest], Answer]
 def fact(request: EndpointRequest, detail: str | None = "planted") -> WrittenFact:
     written = AuditFact(event=AuditEvent.REFUSED, error="invalid_request", detail=detail)
     return WrittenFact(fact=written, stamp=request.stamp)
+
+
+REGISTRATION = Registration(
+    client_id="planted",
+    registration='{"redirect_uris":["https://client.example/callback"],"jwks_uri":"https://client.example/jwks",'
+    '"token_endpoint_auth_method":"private_key_jwt","client_name":"Planted","scope":"accounts:read"}',
+    version=0,
+    registered_at=NOW,
+    approver="token:planted",
+    software_id=None,
+    statement=None,
+    statement_jti=None,
+    token_digest=b"planted",
+    previous_token_digest=None,
+    token_jkt=None,
+    last_used_at=None,
+    expires_at=NOW + 60,
+)
 
 
 def keep(kind: HandleKind) -> Keep:
@@ -69,6 +88,16 @@ def silent_spending(house: House, request: EndpointRequest) -> Answer:
 def spending_refusal(house: House, request: EndpointRequest) -> Answer:
     once = TakeOnce(namespace="assertion", digest=b"planted", until=NOW + 60)
     house.store.rows.once[once.namespace, once.digest] = once.until
+    raise InvalidRequest("planted")
+
+
+def silent_client(house: House, request: EndpointRequest) -> Answer:
+    house.store.rows.registrations.clients["planted"] = REGISTRATION
+    return Json(payload={"registration_access_token": SECRET})
+
+
+def registering_refusal(house: House, request: EndpointRequest) -> Answer:
+    house.store.rows.registrations.uses_left["token:planted"] = 0
     raise InvalidRequest("planted")
 
 
@@ -134,6 +163,8 @@ PLANTS: dict[Plant, str] = {
     silent_code: "(c) POST /planted → 200: 1 code minted, 0 told",
     silent_spending: "(c) POST /planted → 200: 1 code spent, 0 told",
     spending_refusal: "(c) POST /planted → 400: a refusal has used up",
+    silent_client: "(c) POST /planted → 200: 1 clients registered, 0 told",
+    registering_refusal: "(c) POST /planted → 400: a refusal has changed a registration",
     silent_end: "(c)",
     refusal_without_a_fact: "(d) POST /planted → 400: 0 facts",
     refusal_told_twice: "(d) POST /planted → 400: 2 facts",

@@ -122,6 +122,16 @@ def judge_changes(group: Sequence[Exchange], before: Any, after: Any) -> Iterato
     refused = bool(group) and all(exchange.is_refusal for exchange in group)
     if refused and not evidenced[AuditEvent.AUTHORIZATION_REVOKED] and after.once.keys() != before.once.keys():
         yield f"(c) {where}: a refusal has used up an assertion, a proof or a form"
+    yield from _judge_registrations(group, where, before.registrations, after.registrations)
+
+
+def _judge_registrations(group: Sequence[Exchange], where: str, before: Any, after: Any) -> Iterator[str]:
+    registered = after.clients.keys() - before.clients.keys()
+    told = sum(exchange.status == 201 and "registration_access_token" in exchange.document for exchange in group)
+    if len(registered) > told:
+        yield f"(c) {where}: {len(registered)} clients registered, {told} told"
+    if group and all(exchange.is_refusal for exchange in group) and after != before:
+        yield f"(c) {where}: a refusal has changed a registration or used up an approval"
 
 
 class Seen:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from fapi_as.adapters.tls.client_trust import ClientTrust
+from fapi_as.protocol.authority_registration import parse_authority
 from tests.support.certificates import Authority, pem, self_signed
 from tests.support.registration_attack import (
     METADATA,
@@ -18,7 +19,7 @@ from tests.support.registration_attack import (
     refused,
 )
 from tests.support.registration_house import MUTUAL_TLS_URL, POLICY
-from tests.support.registration_scene import Registrant
+from tests.support.registration_scene import SOFTWARE, WIDE, Registrant
 
 SECOND: Final = 31_556_952 * 10  # ten years
 
@@ -132,3 +133,35 @@ async def test_keys_that_are_vouched_for_are_not_swapped_for_a_certificate(certi
     thiefs = {"token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_subject_dn": "CN=thief,O=Thief,C=GB"}
     await refused(certified, agent.register(statement=statement, **thiefs), METADATA)
     await agent.registered(statement=statement, token_endpoint_auth_method="private_key_jwt")
+
+
+@pytest.mark.attack("DCR-20")
+async def test_a_certificate_that_only_says_it_is_of_the_directory_registers_nothing(
+    certified: AttackedHouse, trusted: Authority
+) -> None:
+    """Where the names in a certificate are the organisation's, whoever signs his own is not of that organisation."""
+    directory = certified.authority.members(policy=WIDE | {"mutual_tls": True}, claims="open_banking")
+    certified.store.approvers.put_authority(parse_authority(directory, version=99))
+    agent = certified.registrant()
+    said = {
+        "software_redirect_uris": [agent.redirect_uri],
+        "software_jwks_endpoint": "https://agent.example/jwks",
+        "software_client_name": "Ledger agent",
+        "org_id": "org-1",
+    }
+    names = f"CN={SOFTWARE},OU=org-1,C=GB"
+    members = agent.described(jwks=..., redirect_uris=..., client_name=...)
+    wrong = [
+        self_signed(names),
+        Authority().issue(names),
+        trusted.issue(f"CN={SOFTWARE},OU=org-2,C=GB"),
+        trusted.issue("CN=software-2,OU=org-1,C=GB"),
+        trusted.issue("CN=agent,O=Bank,C=GB"),
+    ]
+    for shown in wrong:
+        _over_mutual_tls(agent, shown)
+        await refused(
+            certified, agent.register(statement=agent.statement(**said), **members), NO_STATEMENT, "certificate"
+        )
+    _over_mutual_tls(agent, trusted.issue(names))
+    await agent.registered(statement=agent.statement(**said), **members)
