@@ -40,6 +40,8 @@ PER_HOST_IN_WINDOW: Final = 60
 IN_WINDOW: Final = 600
 PER_HOST_AT_ONCE: Final = 3  # of one site: one less than the Fetch port has places for it
 AT_ONCE: Final = 8  # half of the places that the Fetch port has
+FAILING_PER_HOST_AT_ONCE: Final = 1
+FAILING_AT_ONCE: Final = 2
 
 _logger: Final = logging.getLogger("fapi_as.client_documents")
 
@@ -76,13 +78,18 @@ class _Kept:
     fetched_at: float
     good_for: float
     approved: _Approved | None = None
+    has_failed: bool = False  # at the last question, after it was good
 
 
 class _Budget:
     """How much is asked of hosts: at once, and within a minute; both of one host and of all."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, monotonic: Callable[[], float], *, per_host: int = PER_HOST_AT_ONCE, in_all: int = AT_ONCE
+    ) -> None:
         self._monotonic = monotonic
+        self._per_host = per_host
+        self._in_all = in_all
         self._began_at = float("-inf")
         self._within: dict[str, int] = {}
         self._now: dict[str, int] = {}
@@ -97,7 +104,7 @@ class _Budget:
         if now - self._began_at >= WINDOW:
             self._began_at = now
             self._within.clear()
-        if self._now.get(host, 0) >= PER_HOST_AT_ONCE or sum(self._now.values()) >= AT_ONCE:
+        if self._now.get(host, 0) >= self._per_host or sum(self._now.values()) >= self._in_all:
             raise TooManyRequests("documents are being fetched")
         if self._within.get(host, 0) >= PER_HOST_IN_WINDOW or sum(self._within.values()) >= IN_WINDOW:
             raise TooManyRequests("documents were fetched within a minute")
@@ -117,7 +124,8 @@ class PublishedDocuments:
     A document is used for as long as its host allows, at least five minutes and at most a day, or five minutes where
     the keys stand in it; then its host is asked again before it is used, and if that fails the client is nobody until
     it works. Only good documents are kept. One fetch at a time serves all who wait for a document. What strangers make
-    us fetch has a budget of its own, so that the documents that are known here can always be renewed.
+    us fetch has a budget of its own, so that the documents that are known here can always be renewed; those that fail
+    have one, too, because whoever takes one away could make us ask for it without end.
 
     Args:
         fetch: how documents are had.
@@ -149,6 +157,7 @@ class PublishedDocuments:
         self._running: dict[str, asyncio.Task[_Kept | str]] = {}
         self._of_strangers = _Budget(monotonic)
         self._of_known = _Budget(monotonic)
+        self._of_failing = _Budget(monotonic, per_host=FAILING_PER_HOST_AT_ONCE, in_all=FAILING_AT_ONCE)
 
     async def client(self, client_id: str) -> RegisteredClient:
         """The client that the document describes now.
@@ -218,7 +227,7 @@ class PublishedDocuments:
         running = self._running.get(client_id)
         loop = asyncio.get_running_loop()
         if running is None or running.done() or running.get_loop() is not loop:
-            budget = self._of_strangers if client_id not in self._kept else self._of_known
+            budget = self._budget_of(self._kept.get(client_id))
             budget.take(host)
             running = self._running[client_id] = loop.create_task(self._renew(client_id, documents))
             running.add_done_callback(lambda ended: self._end(ended, client_id, host, budget))
@@ -229,6 +238,11 @@ class PublishedDocuments:
         if isinstance(outcome, str):
             raise ClientUnavailable(outcome)
         return outcome
+
+    def _budget_of(self, kept: _Kept | None) -> _Budget:
+        if kept is None:
+            return self._of_strangers
+        return self._of_failing if kept.has_failed else self._of_known
 
     def _end(self, ended: asyncio.Task[_Kept | str], client_id: str, host: str, budget: _Budget) -> None:
         if self._running.get(client_id) is ended:  # the next one may have begun
@@ -245,6 +259,8 @@ class PublishedDocuments:
             # large RSA keys take their time, and nobody else waits for them
             client, presented, body = await asyncio.to_thread(_read, fetched, before, client_id, documents)
         except (FetchFailed, InvalidClientDocument) as error:
+            if before is not None:
+                before.has_failed = True
             _logger.warning("a client's document cannot be used", extra={"client_id": client_id, "detail": str(error)})
             return str(error)
         kept = _Kept(

@@ -42,7 +42,7 @@ class Scene:
     def publish(self, *urls: str, **changes: Any) -> None:
         for url in urls:
             keys = {"jwks": {"keys": [KEY.jwk()]}, "jwks_uri": ...}
-            body = json.dumps(described(url, **keys, **changes)).encode()
+            body = json.dumps(described(url, **(keys | changes))).encode()
             self.fetch.documents[url] = FetchedDocument(body=body, max_age=86_400)
 
     async def outcome(self, url: str) -> str:
@@ -147,6 +147,44 @@ async def test_who_is_known_is_renewed_whatever_strangers_do(scene: Scene) -> No
     scene.fetch.may_answer.set()
     assert await known == CLIENT_ID
     assert set(await asyncio.gather(*waiting)) == {"TooManyRequests"}
+
+
+@pytest.mark.attack("CIM-10")
+async def test_known_documents_that_fail_take_no_place_from_those_that_are_renewed(scene: Scene) -> None:
+    """Somebody else at the same host takes good documents away, or lets them hang, and asks for them without end."""
+    theirs = urls(client_documents.PER_HOST_AT_ONCE)
+    scene.publish(*theirs)
+    for url in (CLIENT_ID, *theirs):
+        for _ in range(2):
+            assert await scene.outcome(url) == url
+    scene.clock.advance(300)
+    for url in theirs:
+        del scene.fetch.documents[url]
+        assert await scene.outcome(url) == "ClientUnavailable"
+    for _ in range(client_documents.PER_HOST_IN_WINDOW):
+        for url in theirs:
+            await scene.outcome(url)
+    assert await scene.outcome(CLIENT_ID) == CLIENT_ID
+    scene.clock.advance(300)
+    scene.fetch.may_answer.clear()
+    waiting = [asyncio.create_task(scene.outcome(url)) for url in theirs]
+    known = asyncio.create_task(scene.outcome(CLIENT_ID))
+    await asyncio.sleep(0)
+    scene.fetch.may_answer.set()
+    assert await known == CLIENT_ID
+    assert set(await asyncio.gather(*waiting)) == {"ClientUnavailable", "TooManyRequests"}
+
+
+@pytest.mark.attack("CIM-10")
+async def test_a_known_document_that_failed_and_is_there_again_is_renewed_with_the_others(scene: Scene) -> None:
+    assert await scene.outcome(CLIENT_ID) == CLIENT_ID
+    good = scene.fetch.documents.pop(CLIENT_ID)
+    scene.clock.advance(300)
+    assert await scene.outcome(CLIENT_ID) == "ClientUnavailable"
+    for url in urls(client_documents.PER_HOST_IN_WINDOW + 1):
+        await scene.outcome(url)
+    scene.fetch.documents[CLIENT_ID] = good
+    assert await scene.outcome(CLIENT_ID) == CLIENT_ID  # it is no stranger for having failed
 
 
 @pytest.mark.attack("CIM-10")
