@@ -10,7 +10,7 @@ from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.client_metadata import InvalidRedirectUri
 from fapi_as.protocol.metadata_members import wrong
 from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url, require_name
-from fapi_as.protocol.registration_policy import RegistrationPolicy, may_redirect_to
+from fapi_as.protocol.registration_policy import RegistrationPolicy, is_at, may_leave_for, may_redirect_to
 
 _SECTOR: Final = "sector_identifier_uri"
 
@@ -35,12 +35,13 @@ def require_places(
         _require_outside(name, uri, allowed_private_hosts)
         if name == _SECTOR:
             # nobody fetches what it names, and in another's sector a person has the names that the other knows (ODCR-3)
-            if name not in said and not _is_at(_host(uri), redirects):
+            if name not in said and not is_at(_host(uri), redirects):
                 raise wrong("sector_identifier_uri must be on the host of a redirect URI, or below it")
-        elif policy.same_site and name not in said and not _is_at(_host(uri), own):
+        elif policy.same_site and name not in said and not is_at(_host(uri), own):
             raise wrong(f"{name.partition('#')[0]} must be on the host of a redirect URI, or below it")
     for uri in client.post_logout_redirect_uris:
-        if "post_logout_redirect_uris" not in said and not _is_at(_host(uri), own):  # else a way to send people off
+        if not may_leave_for(uri, policy) or ("post_logout_redirect_uris" not in said and not is_at(_host(uri), own)):
+            # else a way to send people off
             raise wrong("post_logout_redirect_uris must be on the hosts of the redirect URIs, or below them")
 
 
@@ -92,7 +93,3 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 
 def _host(uri: str) -> str:
     return urlsplit(uri).hostname or ""
-
-
-def _is_at(host: str, own: set[str] | frozenset[str]) -> bool:
-    return host in own or any("." in place and host.endswith(f".{place}") for place in own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final, TypedDict
 from urllib.parse import urlsplit
@@ -138,7 +138,12 @@ def under_policy(client: RegisteredClient, policy: RegistrationPolicy) -> Regist
     if client.token_endpoint_auth_method not in policy.token_endpoint_auth_methods or not grant_types or not scope:
         return None
     narrowed = replace(
-        client, grant_types=grant_types, scope=scope, redirect_uris=redirect_uris, **_without_other_keys(client, policy)
+        client,
+        grant_types=grant_types,
+        scope=scope,
+        redirect_uris=redirect_uris,
+        post_logout_redirect_uris=tuple(uri for uri in client.post_logout_redirect_uris if may_leave_for(uri, policy)),
+        **_without_other_keys(client, policy),
     )
     return None if algorithm_refusal(narrowed, policy) is not None else dictated(narrowed, policy)
 
@@ -146,6 +151,16 @@ def under_policy(client: RegisteredClient, policy: RegistrationPolicy) -> Regist
 def may_redirect_to(uri: str, policy: RegistrationPolicy) -> bool:
     """Whether the policy lets a client have a redirect URI of this host."""
     return policy.redirect_hosts is None or (urlsplit(uri).hostname or "") in policy.redirect_hosts
+
+
+def may_leave_for(uri: str, policy: RegistrationPolicy) -> bool:
+    """Whether the policy lets a client send people to this host, or to one below, when they sign out."""
+    return policy.redirect_hosts is None or is_at(urlsplit(uri).hostname or "", policy.redirect_hosts)
+
+
+def is_at(host: str, places: Collection[str]) -> bool:
+    """Whether a host is one of these, or below one of them that is no name of a whole network."""
+    return host in places or any("." in place and host.endswith(f".{place}") for place in places)
 
 
 def algorithm_refusal(client: RegisteredClient, policy: RegistrationPolicy) -> str | None:

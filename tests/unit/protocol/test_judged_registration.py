@@ -144,6 +144,15 @@ def test_what_is_fetched_or_led_to_is_not_on_somebody_elses_host_either(name: st
     assert name in to_metadata(judged(client(**changes), named))
 
 
+def test_an_authority_sends_nobody_to_a_host_that_its_policy_does_not_name() -> None:
+    asserted = {"post_logout_redirect_uris": ["https://bank.example/out"]}
+    asked = {"token_endpoint_auth_method": "private_key_jwt", "jwks": KEYS, "grant_types": ["authorization_code"]}
+    assert registered(asked, **asserted).post_logout_redirect_uris == tuple(asserted["post_logout_redirect_uris"])
+    named = parse_policy({"redirect_hosts": ["agent.example"]})
+    with pytest.raises(InvalidClientMetadata, match="post_logout_redirect_uris"):
+        registered(asked, named, **asserted)
+
+
 def test_the_sector_of_others_is_nobodys_to_claim_whatever_the_policy_says_of_pages() -> None:
     """Nobody fetches the document that would list the redirect URIs, so only an authority vouches for another host."""
     more = {"sector_identifier_uri": "https://bank.example/sector.json", "subject_type": "pairwise"}

@@ -137,6 +137,15 @@ def test_a_client_that_todays_policy_leaves_nothing_may_not_be_at_all(
     assert under_policy(client(**members), DEFAULT_POLICY) is not None
 
 
+def test_nobody_is_sent_to_a_host_that_the_policy_named_once() -> None:
+    hosts = ("agent.example", "www.agent.example", "notagent.example", "other.example")
+    ways_out = [f"https://{host}/out" for host in hosts]
+    for policy, expected in (({"redirect_hosts": ["agent.example"]}, ways_out[:2]), ({}, ways_out)):
+        left = under_policy(client(post_logout_redirect_uris=ways_out), parse_policy(policy))
+        assert left is not None
+        assert list(left.post_logout_redirect_uris) == expected
+
+
 def test_redirect_uris_of_other_hosts_and_keys_of_other_algorithms_are_gone() -> None:
     uris = ["https://agent.example/callback", "https://other.example/callback"]
     policy = parse_policy({"redirect_hosts": ["agent.example"], "algorithms": ["Ed25519"]})
