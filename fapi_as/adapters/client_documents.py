@@ -269,7 +269,7 @@ class PublishedDocuments:
             body=body,
             entity_tag=fetched.entity_tag or (entity_tag if fetched.is_known else None),
             fetched_at=asked_at,
-            good_for=_good_for(fetched, client),
+            good_for=_good_for(fetched, client, before),
         )
         self._kept[client_id] = kept
         self._kept.move_to_end(client_id)
@@ -303,8 +303,14 @@ def _read(
         raise InvalidClientDocument(error.detail) from None
 
 
-def _good_for(fetched: FetchedDocument, client: RegisteredClient) -> float:
-    """For how long it may be used: as its host says, within our bounds (CIMD-7, CIM-12)."""
+def _good_for(fetched: FetchedDocument, client: RegisteredClient, before: _Kept | None) -> float:
+    """For how long it may be used: as its host says, within our bounds (CIMD-7, CIM-12).
+
+    What it says all of a sudden is looked at again soon: whoever has the host for a minute must not lead the client to
+    keys that it has not for a whole day.
+    """
     ceiling = CLIENT_DOCUMENT_CEILING if client.jwks_uri is not None else CLIENT_DOCUMENT_KEYS_CEILING
     floor = seconds(CLIENT_DOCUMENT_FLOOR)
+    if before is not None and before.client.version != client.version:
+        return float(floor)
     return float(min(max(fetched.max_age or 0, floor), seconds(ceiling)))

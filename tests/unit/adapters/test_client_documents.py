@@ -187,6 +187,26 @@ async def test_a_known_document_that_failed_and_is_there_again_is_renewed_with_t
     assert await scene.outcome(CLIENT_ID) == CLIENT_ID  # it is no stranger for having failed
 
 
+@pytest.mark.attack("CIM-12")
+async def test_what_a_document_says_all_of_a_sudden_is_believed_for_a_short_while(scene: Scene) -> None:
+    """Whoever has the host for a minute leads the client to keys that are gone then, and says so for a day."""
+    elsewhere = f"https://{HOST}/thief.json"
+    scene.publish(CLIENT_ID, jwks=..., jwks_uri=f"https://{HOST}/keys.json")
+    assert (await scene.documents.client(CLIENT_ID)).jwks_uri == f"https://{HOST}/keys.json"
+    scene.clock.advance(86_400)
+    scene.publish(CLIENT_ID, jwks=..., jwks_uri=elsewhere)
+    assert (await scene.documents.client(CLIENT_ID)).jwks_uri == elsewhere
+    scene.publish(CLIENT_ID, jwks=..., jwks_uri=f"https://{HOST}/keys.json")
+    scene.clock.advance(300)
+    for _ in range(2):
+        assert (await scene.documents.client(CLIENT_ID)).jwks_uri == f"https://{HOST}/keys.json"
+        scene.clock.advance(300)
+    asked = len(scene.fetch.asked)
+    scene.clock.advance(86_099)
+    await scene.documents.client(CLIENT_ID)
+    assert len(scene.fetch.asked) == asked  # what was said twice is believed for a day again
+
+
 @pytest.mark.attack("CIM-10")
 async def test_a_bounded_number_is_kept_and_the_least_used_goes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_documents, "DOCUMENTS_KEPT", 3)
