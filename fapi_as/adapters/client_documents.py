@@ -175,6 +175,7 @@ class PublishedDocuments:
         except InvalidClientDocument as error:
             raise ClientUnavailable(str(error)) from None
         if await self._reading.is_blocked(client_id):
+            self._kept.pop(client_id, None)  # whoever lets it in again wants what it says then
             raise ClientUnavailable("an operator has blocked it")
         kept = self._kept.get(client_id)
         if kept is None or self._monotonic() - kept.fetched_at >= kept.good_for:

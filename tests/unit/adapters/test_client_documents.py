@@ -207,6 +207,16 @@ async def test_what_a_document_says_all_of_a_sudden_is_believed_for_a_short_whil
     assert len(scene.fetch.asked) == asked  # what was said twice is believed for a day again
 
 
+async def test_what_an_operator_blocks_is_read_anew_when_it_is_let_in_again(scene: Scene) -> None:
+    scene.publish(CLIENT_ID, jwks=..., jwks_uri=f"https://{HOST}/thief.json")
+    assert await scene.outcome(CLIENT_ID) == CLIENT_ID
+    scene.publish(CLIENT_ID, jwks=..., jwks_uri=f"https://{HOST}/keys.json")
+    scene.store.approvers.blocked.add(CLIENT_ID)
+    assert await scene.outcome(CLIENT_ID) == "ClientUnavailable"
+    scene.store.approvers.blocked.clear()
+    assert (await scene.documents.client(CLIENT_ID)).jwks_uri == f"https://{HOST}/keys.json"
+
+
 @pytest.mark.attack("CIM-10")
 async def test_a_bounded_number_is_kept_and_the_least_used_goes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_documents, "DOCUMENTS_KEPT", 3)
