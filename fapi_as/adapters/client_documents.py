@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -72,6 +72,7 @@ class _Kept:
     """A good document, for as long as it may be used without asking again."""
 
     client: RegisteredClient
+    host: str
     presented: PresentedStatement | None
     body: bytes  # where it brings a statement; what nobody reads again is not kept
     entity_tag: str | None
@@ -230,7 +231,7 @@ class PublishedDocuments:
         if running is None or running.done() or running.get_loop() is not loop:
             budget = self._budget_of(self._kept.get(client_id))
             budget.take(host)
-            running = self._running[client_id] = loop.create_task(self._renew(client_id, documents))
+            running = self._running[client_id] = loop.create_task(self._renew(client_id, host, documents))
             running.add_done_callback(lambda ended: self._end(ended, client_id, host, budget))
         try:
             outcome = await patiently(running)
@@ -250,7 +251,7 @@ class PublishedDocuments:
             del self._running[client_id]
         budget.give_back(host)
 
-    async def _renew(self, client_id: str, documents: DocumentPolicy) -> _Kept | str:
+    async def _renew(self, client_id: str, host: str, documents: DocumentPolicy) -> _Kept | str:
         """Ask the host; what is wrong is told as a private reason, to all who wait and to nobody later."""
         asked_at = self._monotonic()  # the age counts from the question, not from the answer
         before = self._kept.get(client_id)
@@ -266,6 +267,7 @@ class PublishedDocuments:
             return str(error)
         kept = _Kept(
             client=client,
+            host=host,
             presented=presented,
             body=body,
             entity_tag=fetched.entity_tag or (entity_tag if fetched.is_known else None),
@@ -275,8 +277,13 @@ class PublishedDocuments:
         self._kept[client_id] = kept
         self._kept.move_to_end(client_id)
         while len(self._kept) > DOCUMENTS_KEPT:
-            self._kept.popitem(last=False)
+            self._forget_one()
         return kept
+
+    def _forget_one(self) -> None:
+        """The least used of the host that has most, so that whoever publishes many pushes out nobody elsewhere."""
+        [(host, _)] = Counter(kept.host for kept in self._kept.values()).most_common(1)
+        del self._kept[next(client_id for client_id, kept in self._kept.items() if kept.host == host)]
 
 
 def _read(

@@ -218,6 +218,20 @@ async def test_what_an_operator_blocks_is_read_anew_when_it_is_let_in_again(scen
 
 
 @pytest.mark.attack("CIM-10")
+async def test_whoever_publishes_many_documents_pushes_out_his_own(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_documents, "DOCUMENTS_KEPT", 10)
+    assert await scene.outcome(CLIENT_ID) == CLIENT_ID
+    many = urls(20, HOSTS[0])
+    scene.publish(*many)
+    for url in many:
+        assert await scene.outcome(url) == url
+    assert await scene.outcome(CLIENT_ID) == CLIENT_ID
+    assert scene.fetch.asked.count(CLIENT_ID) == 1
+
+
+@pytest.mark.attack("CIM-10")
 async def test_a_bounded_number_is_kept_and_the_least_used_goes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_documents, "DOCUMENTS_KEPT", 3)
     three = urls(3)
