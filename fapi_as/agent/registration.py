@@ -43,6 +43,10 @@ _DECISIVE: Final = (
     *("request_object_signing_alg", "authorization_signed_response_alg", "id_token_signed_response_alg"),
     "userinfo_signed_response_alg",
 )
+_CERTIFICATE_SUBJECTS: Final = (
+    *("tls_client_auth_subject_dn", "tls_client_auth_san_dns", "tls_client_auth_san_uri"),
+    *("tls_client_auth_san_ip", "tls_client_auth_san_email"),
+)
 
 
 def introduced(channel: BackChannel, registrant: Registrant) -> Exchange[Registration]:
@@ -84,6 +88,7 @@ def register(channel: BackChannel, registrant: Registrant) -> Exchange[Registrat
         raise _refusal(channel, answer, _WHAT, _secrets(registrant, None))
     document = json_object(answer, _WHAT)
     _check(asked, document)
+    _check_keys(registrant.said(), asked, document)
     made = Registration(issuer=registrant.issuer, client_id=_client_id(document))
     proved = channel.proof_key
     if proved is not None:
@@ -127,6 +132,7 @@ def update(channel: BackChannel, registrant: Registrant, registration: Registrat
     if document.get("client_id") != registration.client_id:
         raise RegistrationRejected("the client configuration endpoint told about another client")
     _check(asked, document)
+    _check_keys(registrant.said(), asked, document)
     return _managed(channel, registration, document)
 
 
@@ -208,8 +214,18 @@ def _check(asked: Mapping[str, Any], document: Mapping[str, object]) -> None:
         needed = wanted[:1] if name == "grant_types" else wanted  # refresh tokens are a convenience
         if not isinstance(registered, list) or not all(value in registered for value in needed):
             raise _other(name)
-    if "jwks" in asked and "jwks" in document and not _same_keys(asked["jwks"], document["jwks"]):
-        raise _other("jwks")  # a key that is not ours would speak in our name
+
+
+def _check_keys(said: Mapping[str, Any], asked: Mapping[str, Any], document: Mapping[str, object]) -> None:
+    """A key or a certificate that is not ours would speak in our name; `said` is what the statement says of it."""
+    keys, place = asked.get("jwks", said.get("jwks")), asked.get("jwks_uri", said.get("jwks_uri"))
+    if document.get("jwks") is not None and not _same_keys(keys, document["jwks"]):
+        raise _other("jwks")
+    if document.get("jwks_uri") not in (None, place):
+        raise _other("jwks_uri")
+    for name in _CERTIFICATE_SUBJECTS:
+        if document.get(name) is not None and name not in asked and name not in said:
+            raise _other(name)
 
 
 def _same_keys(asked: Any, registered: Any) -> bool:

@@ -49,6 +49,9 @@ SECOND = "https://second.example"
         ({"jwks": {"keys": [Hands().proof_key().public_jwk()]}}, "jwks"),
         ({"jwks": {"keys": []}}, "jwks"),
         ({"jwks": "none"}, "jwks"),
+        ({"jwks": None, "jwks_uri": "https://thief.example/keys.json"}, "jwks_uri"),
+        ({"jwks_uri": ["https://thief.example/keys.json"]}, "jwks_uri"),
+        ({"tls_client_auth_san_dns": "thief.example"}, "tls_client_auth_san_dns"),
     ],
 )
 async def test_a_registration_as_something_else_is_not_used(lies: dict[str, object], member: str) -> None:
