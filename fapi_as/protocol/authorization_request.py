@@ -55,7 +55,8 @@ class AuthorizationGrant:
 
     `resource_scopes` are the values that the page showed under each of `resources`: a registration that changes later
     moves none of them to another resource. `code_challenge`, `redirect_uri` and `dpop_jkt` bind the code; a refresh
-    token carries them and `nonce` no further; its `ends_at` is where no use moves its end any more (RT-3).
+    token carries them and `nonce` no further; its `ends_at` is where no use moves its end any more (RT-3), counted
+    from `begins_at`.
     """
 
     authorization_id: str
@@ -74,6 +75,7 @@ class AuthorizationGrant:
     nonce: str | None = None
     openid: OpenidRequest | None = None
     document_digest: str | None = None  # of the client's metadata document as it was allowed (CIMD-14)
+    begins_at: int | None = None
 
     def scope_of(self, resource: str) -> tuple[str, ...]:
         """What was allowed at one of `resources` (RES-4), or at the issuer, which comes with `openid`."""

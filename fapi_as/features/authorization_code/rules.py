@@ -317,6 +317,7 @@ def _refresh(
     if approved is not None:
         lifetimes.append(timedelta(seconds=approved))
     ends_at = request.now + seconds(min(lifetimes))
-    unbound = replace(grant, redirect_uri=None, code_challenge=None, dpop_jkt=None, nonce=None, ends_at=ends_at)
+    unbound = replace(grant, redirect_uri=None, code_challenge=None, dpop_jkt=None, nonce=None)
+    unbound = replace(unbound, begins_at=request.now, ends_at=ends_at)
     usable_until = min(request.now + seconds(policy.refresh_token_idle), ends_at)
     return RefreshToIssue(payload=unbound.to_bytes(), usable_until=usable_until, expires_at=ends_at)

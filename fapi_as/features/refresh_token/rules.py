@@ -44,6 +44,8 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
         return Refuse(error=InvalidGrant("the authorization has ended"))
     if request.now >= handle.usable_until:  # RT-3: idle, and absolute because no use moves it beyond `ends_at`
         return Refuse(error=InvalidGrant("refresh token expired"))
+    if _is_over_today(grant, client, request.now):
+        return Refuse(error=InvalidGrant("the client's approval lets no refresh token live for so long"))
     if grant.document_digest != client.document_digest:  # CIMD-14: only its keys may have changed
         return Refuse(error=InvalidGrant("the client's document changed"))
     user = facts.user
@@ -77,6 +79,12 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
         },
         id_token=openid_grant.id_token(grant, user, granted, client.scope),
     )
+
+
+def _is_over_today(grant: AuthorizationGrant, client: RegisteredClient, now: int) -> bool:
+    """Whether today's policy of whoever approved the client gives a refresh token less time than it had (DCR-3)."""
+    approved = client.limits.refresh_token_seconds
+    return approved is not None and grant.begins_at is not None and now >= grant.begins_at + approved
 
 
 def _may_be_refreshed(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fapi_as.protocol.client import ClientLimits
 from fapi_as.protocol.effects import HandleKind
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.policy import Policy
@@ -208,6 +209,19 @@ async def test_the_end_is_absolute_however_often_it_was_used(house: House, token
     assert (await house.agent.refresh(value_of(tokens))).access_token
     house.clock.advance(1)
     assert await refused(house, value_of(tokens)) == (400, "invalid_grant", "refresh token expired")
+
+
+async def test_a_shorter_life_in_the_policy_of_the_approver_counts_for_what_was_issued_before(
+    house: House, tokens: Tokens
+) -> None:
+    house.clock.advance(3599)
+    house.change_client(limits=ClientLimits(refresh_token_seconds=3600))
+    assert (await house.agent.refresh(value_of(tokens))).access_token
+    house.clock.advance(1)
+    over = "the client's approval lets no refresh token live for so long"
+    assert await refused(house, value_of(tokens)) == (400, "invalid_grant", over)
+    house.change_client(limits=ClientLimits(refresh_token_seconds=7200))  # what is given back is given back
+    assert (await house.agent.refresh(value_of(tokens))).access_token
 
 
 async def test_the_family_outlives_a_token_that_was_redeemed_in_the_last_second() -> None:
