@@ -53,16 +53,24 @@ def answered(parameters: Parameters) -> str:
 
 def access_duration(request: StandingRequest, policy: Policy) -> timedelta:
     """How long the client can use what it is given without asking again; a refresh token is the longest."""
-    lifetimes = [resource.access_token_lifetime or policy.access_token_lifetime for resource in request.resources]
-    if OFFLINE_ACCESS in request.validated.scope:
-        lifetimes.append(policy.refresh_token_lifetime)
+    limits = request.client.limits
+    lifetimes = [
+        _at_most(resource.access_token_lifetime or policy.access_token_lifetime, limits.access_token_seconds)
+        for resource in request.resources
+    ]
+    refreshed = [policy.refresh_token_lifetime] if OFFLINE_ACCESS in request.validated.scope else []
     if "refresh_token" in request.client.grant_types:
-        lifetimes += [
+        refreshed += [
             resource.refresh_token_lifetime or policy.refresh_token_lifetime
             for resource in request.resources
             if resource.refresh_tokens
         ]
-    return max(lifetimes)
+    return max(lifetimes + [_at_most(lifetime, limits.refresh_token_seconds) for lifetime in refreshed])
+
+
+def _at_most(lifetime: timedelta, limit: int | None) -> timedelta:
+    """What the client's approval leaves of a lifetime."""
+    return lifetime if limit is None else min(lifetime, timedelta(seconds=limit))
 
 
 def shown_values(

@@ -22,7 +22,7 @@ from fapi_as.features.consent.rules import (
 from fapi_as.protocol.audit_events import AuditEvent
 from fapi_as.protocol.authorization_request import AuthorizationGrant, ValidatedAuthorizationRequest
 from fapi_as.protocol.browser_session import Session
-from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.client import ClientLimits, RegisteredClient
 from fapi_as.protocol.effects import HandleKind, Keep, Open, Record, Require, Required, Spend, Touch
 from fapi_as.protocol.errors import InvalidRequest, InvalidRequestUri
 from fapi_as.protocol.parameters import Parameters
@@ -150,6 +150,20 @@ def test_access_lasts_as_long_as_the_longest_of_its_tokens(
         resources=(SHOP, replace(BANK, **bank)),
     )
     assert access_duration(request, POLICY) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds"),
+    [
+        (ClientLimits(refresh_token_seconds=3600), 3600),
+        (ClientLimits(refresh_token_seconds=60, access_token_seconds=30), 60),
+        (ClientLimits(refresh_token_seconds=60), 300),
+        (ClientLimits(refresh_token_seconds=40 * 86_400), 30 * 86_400),
+    ],
+)
+def test_access_lasts_no_longer_than_the_approval_of_the_client_lets_it(limits: ClientLimits, seconds: int) -> None:
+    client = replace(CLIENT, grant_types=frozenset({"authorization_code", "refresh_token"}), limits=limits)
+    assert access_duration(replace(REQUEST, client=client), POLICY) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
