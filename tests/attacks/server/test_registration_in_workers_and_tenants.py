@@ -175,6 +175,26 @@ async def test_a_registration_token_of_one_tenant_manages_nothing_at_the_other(
 
 @pytest.mark.attack("XPA-12")
 @BOTH_WAYS
+async def test_a_proof_for_a_registration_of_one_tenant_is_none_at_the_other(
+    estate: Estate, here: str, there: str
+) -> None:
+    worker = estate.worker()
+    authority = trusted(estate, here)
+    agent = registrant(worker, authority, here)
+    agent.binds = True
+    await agent.registered()
+    assert (await agent.manage("GET")).status_code == 200
+    elsewhere = registrant(worker, authority, there).issuer + f"/register/{agent.client_id}"
+    with agent.lying(htu=elsewhere):
+        response = await agent.manage("GET")
+        assert (response.status_code, error_of(response)) == (401, "invalid_dpop_proof")
+    response = await agent.manage("GET", url=elsewhere)
+    assert response.status_code == 401
+    assert (await agent.manage("PUT", agent.replacement())).status_code == 200
+
+
+@pytest.mark.attack("XPA-12")
+@BOTH_WAYS
 async def test_what_one_tenant_withdraws_goes_on_at_the_other(estate: Estate, here: str, there: str) -> None:
     worker = estate.worker()
     authority = trusted(estate, here)
