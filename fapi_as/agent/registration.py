@@ -218,10 +218,11 @@ def _check(asked: Mapping[str, Any], document: Mapping[str, object]) -> None:
 
 def _check_keys(said: Mapping[str, Any], asked: Mapping[str, Any], document: Mapping[str, object]) -> None:
     """A key or a certificate that is not ours would speak in our name; `said` is what the statement says of it."""
-    keys, place = asked.get("jwks", said.get("jwks")), asked.get("jwks_uri", said.get("jwks_uri"))
+    keys = asked.get("jwks", said.get("jwks"))
     if document.get("jwks") is not None and not _same_keys(keys, document["jwks"]):
         raise _other("jwks")
-    if document.get("jwks_uri") not in (None, place):
+    # directories have names of their own for it (SSA-6)
+    if document.get("jwks_uri") not in (None, asked.get("jwks_uri"), *said.values()):
         raise _other("jwks_uri")
     for name in _CERTIFICATE_SUBJECTS:
         if document.get(name) is not None and name not in asked and name not in said:

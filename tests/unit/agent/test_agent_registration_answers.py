@@ -15,6 +15,7 @@ from fapi_as.agent.errors import (
 )
 from fapi_as.agent.file_store import FileRegistrationStore
 from fapi_as.agent.token_store import MemoryRegistrationStore
+from rs_kit.protocol.secret import Secret
 from tests.support.agent_peer import (
     ISSUER,
     Hands,
@@ -67,6 +68,13 @@ async def test_a_key_beside_ours_is_not_accepted() -> None:
     peer = RegisteringPeer(lies={"jwks": {"keys": [ours.public_jwk(), theirs.public_jwk()]}})
     with pytest.raises(RegistrationRejected, match="another jwks"):
         await registrar(peer).introduced(registrant())
+
+
+@pytest.mark.parametrize("name", ["jwks_uri", "software_jwks_endpoint"])
+async def test_keys_may_be_where_the_statement_says_that_they_are(name: str) -> None:
+    keys = "https://agents.example/keys.json"
+    asked = registrant(software_statement=Secret(statement(aud=ISSUER, **{name: keys})))
+    assert (await registrar(RegisteringPeer(lies={"jwks": None, "jwks_uri": keys})).introduced(asked)).client_id
 
 
 async def test_keys_may_come_back_with_members_that_say_what_they_are_for() -> None:
