@@ -75,6 +75,18 @@ async def test_nobody_is_asked_twice_within_five_minutes_and_everybody_after_the
     assert fetch.asked == [STATUS, STATUS]
 
 
+async def test_a_clock_that_is_set_back_keeps_no_withdrawal_waiting(
+    approvals: Approvals, fetch: FakeFetch, checks: AuthorityStatusChecks
+) -> None:
+    approvals.add_authority(_authority(), _stamp())
+    await checks.run(_stamp(NOW + 86_400))
+    fetch.documents[STATUS] = _document(withdrawn_software=["ledger"])
+    await checks.run(_stamp())
+    assert _withdrawn(approvals) == [("software", "ledger")]
+    await checks.run(_stamp(NOW + PERIOD - 1))
+    assert fetch.asked == [STATUS, STATUS]
+
+
 async def test_what_was_withdrawn_stays_so_when_it_is_not_listed_any_more(
     approvals: Approvals, fetch: FakeFetch, checks: AuthorityStatusChecks
 ) -> None:
