@@ -17,7 +17,13 @@ from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.client_metadata import parse_client
-from fapi_as.protocol.errors import ProtocolError, StorageUnavailable, TooManyRequests, UseDpopNonce
+from fapi_as.protocol.errors import (
+    InvalidSoftwareStatement,
+    ProtocolError,
+    StorageUnavailable,
+    TooManyRequests,
+    UseDpopNonce,
+)
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.registration_request import judged, merged
@@ -68,7 +74,7 @@ def described(
     """The client that is asked for, as its approval and today's policy let it be registered.
 
     Raises:
-        ResourceRefused: the policy demands a certificate (DCR-20).
+        ResourceRefused, InvalidSoftwareStatement: the policy demands a certificate, or another one (DCR-20).
         InvalidClientMetadata, InvalidRedirectUri: RFC 7591 §3.2.2.
     """
     if by.policy.mutual_tls and request.peer_certificate is None:
@@ -78,6 +84,8 @@ def described(
         raise InvalidClientMetadata("not signed", "the registration request must be signed")
     client = parse_client(merged(asked.members, by.statement), client_id=client_id, version=0)
     client = replace(client, approval=by.approval)
+    if by.policy.mutual_tls:
+        _require_known_certificate(context, request, by, client)
     client = judged(
         client,
         by.policy,
@@ -87,6 +95,29 @@ def described(
     )
     require_offered(context, client)
     return client
+
+
+def _require_known_certificate(
+    context: Context, request: EndpointRequest, by: Approved, client: RegisteredClient
+) -> None:
+    """Where certificates have authorities, a demanded one is of them, or the statement itself names it (DCR-20).
+
+    Raises:
+        InvalidSoftwareStatement, ResourceRefused: anybody could have made this certificate.
+    """
+    leaf, statement = request.peer_certificate, by.statement
+    if leaf is None or not context.policy.client_authorities:
+        return
+    if statement is not None and (statement.bound or ("jwks" in statement.claims and leaf in client.certificates)):
+        return
+    untrusted = context.certificate_trust.refusal(leaf, request.peer_chain, request.now)
+    if untrusted is None:
+        return
+    if statement is not None:
+        raise InvalidSoftwareStatement(f"statement: the certificate is not trusted: {untrusted}")
+    detail = f"the certificate is not trusted: {untrusted}"
+    unknown = InvalidToken(detail, "a client certificate of an authority that is trusted here is required")
+    raise as_resource(context, request, unknown)
 
 
 REGISTRATION: Final = Endpoint(

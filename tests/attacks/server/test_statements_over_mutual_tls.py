@@ -126,6 +126,33 @@ async def test_names_in_a_certificate_that_nobody_vouches_for_are_nobodys(
 
 
 @pytest.mark.attack("DCR-20")
+@pytest.mark.parametrize("door", ["statement", "token"])
+async def test_a_demanded_certificate_is_none_that_anybody_could_make(
+    certified: AttackedHouse, trusted: Authority, door: str
+) -> None:
+    certified.trust(mutual_tls=True)
+    agent = certified.registrant()
+    token = certified.token(mutual_tls=True)
+
+    async def register(**claims: Any) -> Any:
+        if door == "statement":
+            return await agent.register(statement=agent.statement(**claims))
+        return await agent.register(statement=None, token=token, **agent.described())
+
+    expected = NO_STATEMENT if door == "statement" else NO_TOKEN
+    for shown in (self_signed(), Authority().issue(), self_signed("CN=Test CA")):
+        _over_mutual_tls(agent, shown)
+        await refused(certified, register(), expected, "not trusted")
+    if door == "statement":  # but one that the authority names itself may be signed by nobody else
+        own = self_signed()
+        _over_mutual_tls(agent, own)
+        assert (await register(cnf={"x5t#S256": own.x5t})).status_code == 201
+        return
+    _over_mutual_tls(agent, trusted.issue())
+    assert (await register()).status_code == 201
+
+
+@pytest.mark.attack("DCR-20")
 async def test_keys_that_are_vouched_for_are_not_swapped_for_a_certificate(certified: AttackedHouse) -> None:
     """A statement is no secret: whoever finds one has no client of that software with credentials of his own."""
     agent = certified.registrant()
