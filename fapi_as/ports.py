@@ -84,6 +84,10 @@ class Reading(Protocol):
         """An authorization that has not ended: not revoked, and not over."""
         ...
 
+    async def is_allowed_something(self, client_id: str, now: int) -> bool:
+        """Whether a client with this id has an authorization that has not ended."""
+        ...
+
     async def user_named(self, username: str) -> RegisteredUser | None:
         """The user with this name, disabled ones too (the caller decides after the password)."""
         ...
@@ -178,8 +182,10 @@ class ClientKeys(Protocol):
 class ClientDocuments(Protocol):
     """Clients whose client_id is the URL of a metadata document, in the eyes of one tenant (CIMD)."""
 
-    async def client(self, client_id: str) -> RegisteredClient:
+    async def client(self, client_id: str, *, is_proved: bool = False) -> RegisteredClient:
         """The client that the document describes now.
+
+        With `is_proved` its keys have signed what it is asked for, and no stranger has merely named it.
 
         Raises:
             ClientUnavailable: there is none that may be used here.

@@ -49,7 +49,7 @@ _logger: Final = logging.getLogger("fapi_as.client_documents")
 class NoDocuments:
     """The port where a URL is nobody's client_id: nothing is ever fetched (CIMD-12)."""
 
-    async def client(self, client_id: str) -> RegisteredClient:  # noqa: ARG002 - the port's signature
+    async def client(self, client_id: str, *, is_proved: bool = False) -> RegisteredClient:  # noqa: ARG002 - the port's
         """Nobody.
 
         Raises:
@@ -79,7 +79,6 @@ class _Kept:
     fetched_at: float
     good_for: float
     approved: _Approved | None = None
-    has_failed: bool = False  # at the last question, after it was good
 
 
 class _Budget:
@@ -125,7 +124,8 @@ class PublishedDocuments:
     A document is used for as long as its host allows, at least five minutes and at most a day, or five minutes where
     the keys stand in it; then its host is asked again before it is used, and if that fails the client is nobody until
     it works. Only good documents are kept. One fetch at a time serves all who wait for a document. What strangers make
-    us fetch has a budget of its own, so that the documents that are known here can always be renewed; those that fail
+    us fetch has a budget of its own, so that the documents that are known here, or that people allowed something, or
+    that something proved was about, can always be read; those that fail
     have one, too, because whoever takes one away could make us ask for it without end.
 
     Args:
@@ -155,18 +155,19 @@ class PublishedDocuments:
         self._clock = clock
         self._monotonic = monotonic
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._failing: OrderedDict[str, None] = OrderedDict()  # known ones, at the last question
         self._running: dict[str, asyncio.Task[_Kept | str]] = {}
         self._of_strangers = _Budget(monotonic)
         self._of_known = _Budget(monotonic)
         self._of_failing = _Budget(monotonic, per_host=FAILING_PER_HOST_AT_ONCE, in_all=FAILING_AT_ONCE)
 
-    async def client(self, client_id: str) -> RegisteredClient:
+    async def client(self, client_id: str, *, is_proved: bool = False) -> RegisteredClient:
         """The client that the document describes now.
 
         Raises:
             ClientUnavailable: there is none that may be used here.
             TooManyRequests: too much is being asked for of its host, or of all.
-            StorageUnavailable: whether it is blocked cannot be told.
+            StorageUnavailable: whether it is blocked, or in use, cannot be told.
         """
         documents = self._policy.documents
         if documents is None:
@@ -180,7 +181,9 @@ class PublishedDocuments:
             raise ClientUnavailable("an operator has blocked it")
         kept = self._kept.get(client_id)
         if kept is None or self._monotonic() - kept.fetched_at >= kept.good_for:
-            kept = await self._renewed(client_id, host, documents)
+            if kept is None and not is_proved:
+                is_proved = await self._reading.is_allowed_something(client_id, self._clock.now())
+            kept = await self._renewed(client_id, host, documents, is_known=kept is not None or is_proved)
         else:
             self._kept.move_to_end(client_id)
         if kept.presented is None:
@@ -224,12 +227,12 @@ class PublishedDocuments:
         except (InvalidSoftwareStatement, UnapprovedSoftwareStatement) as error:
             raise ClientUnavailable(error.detail) from None
 
-    async def _renewed(self, client_id: str, host: str, documents: DocumentPolicy) -> _Kept:
+    async def _renewed(self, client_id: str, host: str, documents: DocumentPolicy, *, is_known: bool) -> _Kept:
         """The document after the one fetch that is under way, which is begun if there is none."""
         running = self._running.get(client_id)
         loop = asyncio.get_running_loop()
         if running is None or running.done() or running.get_loop() is not loop:
-            budget = self._budget_of(self._kept.get(client_id))
+            budget = self._budget_of(client_id, is_known=is_known)
             budget.take(host)
             running = self._running[client_id] = loop.create_task(self._renew(client_id, host, documents))
             running.add_done_callback(lambda ended: self._end(ended, client_id, host, budget))
@@ -241,15 +244,20 @@ class PublishedDocuments:
             raise ClientUnavailable(outcome)
         return outcome
 
-    def _budget_of(self, kept: _Kept | None) -> _Budget:
-        if kept is None:
+    def _budget_of(self, client_id: str, *, is_known: bool) -> _Budget:
+        if not is_known:
             return self._of_strangers
-        return self._of_failing if kept.has_failed else self._of_known
+        return self._of_failing if client_id in self._failing else self._of_known
 
     def _end(self, ended: asyncio.Task[_Kept | str], client_id: str, host: str, budget: _Budget) -> None:
         if self._running.get(client_id) is ended:  # the next one may have begun
             del self._running[client_id]
         budget.give_back(host)
+        self._failing.pop(client_id, None)
+        if budget is not self._of_strangers and not _is_good(ended):
+            self._failing[client_id] = None
+        while len(self._failing) > DOCUMENTS_KEPT:
+            self._failing.popitem(last=False)
 
     async def _renew(self, client_id: str, host: str, documents: DocumentPolicy) -> _Kept | str:
         """Ask the host; what is wrong is told as a private reason, to all who wait and to nobody later."""
@@ -261,8 +269,6 @@ class PublishedDocuments:
             # large RSA keys take their time, and nobody else waits for them
             client, presented, body = await asyncio.to_thread(_read, fetched, before, client_id, documents)
         except (FetchFailed, InvalidClientDocument) as error:
-            if before is not None:
-                before.has_failed = True
             _logger.warning("a client's document cannot be used", extra={"client_id": client_id, "detail": str(error)})
             return str(error)
         kept = _Kept(
@@ -284,6 +290,10 @@ class PublishedDocuments:
         """The least used of the host that has most, so that whoever publishes many pushes out nobody elsewhere."""
         [(host, _)] = Counter(kept.host for kept in self._kept.values()).most_common(1)
         del self._kept[next(client_id for client_id, kept in self._kept.items() if kept.host == host)]
+
+
+def _is_good(ended: asyncio.Task[_Kept | str]) -> bool:
+    return not ended.cancelled() and ended.exception() is None and isinstance(ended.result(), _Kept)
 
 
 def _read(

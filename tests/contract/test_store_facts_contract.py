@@ -40,6 +40,21 @@ async def test_an_authorization_is_found_by_its_name_until_it_expires_or_ends(ha
     assert await reading.authorization("family", NOW) is None
 
 
+async def test_a_client_is_allowed_something_until_the_last_of_it_ends(harness: Harness) -> None:
+    reading = harness.store().reading
+    client_id = OPEN.client_id
+    assert not await reading.is_allowed_something(client_id, NOW)
+    assert await won(harness, OPEN, replace(OPEN, authorization_id="longer", expires_at=NOW + 7200))
+    assert await reading.is_allowed_something(client_id, NOW + 7199)
+    assert not await reading.is_allowed_something(client_id, NOW + 7200)
+    assert not await reading.is_allowed_something("another", NOW)
+    assert not await harness.store("other").reading.is_allowed_something(client_id, NOW)
+    assert await won(harness, Revoke(authorization_id="longer"))
+    assert await reading.is_allowed_something(client_id, NOW + 3599)
+    assert await won(harness, Revoke(authorization_id="family"))
+    assert not await reading.is_allowed_something(client_id, NOW)
+
+
 async def test_a_client_is_required_live_and_at_its_version(harness: Harness) -> None:
     live = Require(required=Required.CLIENT, identifier="agent")
     assert not await won(harness, live)

@@ -388,6 +388,10 @@ class MemoryReading:
             return None
         return LiveAuthorization(client_id=opened.client_id, subject=opened.subject)
 
+    async def is_allowed_something(self, client_id: str, now: int) -> bool:
+        live = [await self.authorization(name, now) for name in self._store.rows.authorizations]
+        return any(found is not None and found.client_id == client_id for found in live)
+
     async def user_named(self, username: str) -> RegisteredUser | None:
         self._store.check_available()
         return next((user for user in self._store.users.values() if user.username == username), None)

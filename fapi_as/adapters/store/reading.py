@@ -259,6 +259,10 @@ class SqliteReading:
         row = self._reader.one(self._text.authorization, (self._tenant, authorization_id, now))
         return None if row is None else LiveAuthorization(client_id=row[0], subject=row[1])
 
+    async def is_allowed_something(self, client_id: str, now: int) -> bool:
+        """Whether a client with this id has an authorization that has not ended."""
+        return self._reader.one(self._text.live_of_client, (self._tenant, client_id, now)) is not None
+
     async def user_named(self, username: str) -> RegisteredUser | None:
         """The user with this name, disabled ones too (the caller decides after the password)."""
         return _user(self._reader.one(self._text.user_named, (self._tenant, username)))

@@ -59,6 +59,7 @@ class Statements:
     epoch: str  # tenant
     handle: str  # tenant, kind, digest
     authorization: str  # tenant, authorization_id, now
+    live_of_client: str  # tenant, client_id, now
     client: str  # tenant, client_id
     resources: str  # tenant
     user_named: str  # tenant, username
@@ -90,6 +91,7 @@ def statements() -> Statements:
         epoch=_epoch(),
         handle=_handle(),
         authorization=_authorization(),
+        live_of_client=_live_of_client(),
         client=_client(),
         resources=_resources(),
         user_named=text_of(_users().where(at(tables.User, "username")), "tenant", "username"),
@@ -259,6 +261,18 @@ def _require_authorization() -> str:
 def _authorization() -> str:
     columns = table_of(tables.Authorization).c
     return text_of(_live(select(columns.client_id, columns.subject)), "tenant", "authorization_id", "now")
+
+
+def _live_of_client() -> str:
+    columns = table_of(tables.Authorization).c
+    live = exists().where(
+        beside_the_key(tables.Authorization) == bindparam("tenant"),
+        columns.client_id == bindparam("client_id"),
+        columns.revoked_at.is_(None),
+        columns.expires_at > bindparam("now"),
+    )
+    row: Select[Any] = select(literal_column("1")).where(live)
+    return text_of(row, "tenant", "client_id", "now")
 
 
 def _live(row: Select[Any]) -> Select[Any]:

@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from fapi_as.adapters import client_documents
 from fapi_as.adapters.fetch import HttpsFetch
 from fapi_as.adapters.store.approvals import Approvals
 from fapi_as.protocol.policy import DocumentPolicy
@@ -135,6 +136,46 @@ async def test_a_client_that_an_operator_blocks_is_nobody_at_every_worker_at_onc
     approvals.unblock_document(life.client_id, life.estate.stamp())
     assert (await agent.push()).request_uri
     assert (await agent.call(tokens, f"{ISSUER}/userinfo")).status_code == 401  # what was ended stays ended
+
+
+async def flooded(life: Life, worker: Worker) -> None:
+    """Strangers have made up so many names at the host that a worker asks for no more of them."""
+    outcomes = []
+    for number in range(client_documents.PER_HOST_IN_WINDOW + 1):
+        made_up = life.host.url(f"/{number}.json", HOST)
+        stranger = FapiClient(
+            worker.http, issuer=ISSUER, client_id=made_up, client_key=OTHER_KEY, now=life.estate.clock.now
+        )
+        with pytest.raises(Refused) as raised:
+            await stranger.push(scope="accounts:read")
+        outcomes.append(raised.value.status)
+    assert outcomes[-1] == 429
+
+
+@pytest.mark.attack("CIM-10")
+async def test_a_flood_keeps_nobody_out_whom_a_person_allowed_something(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_documents, "PER_HOST_IN_WINDOW", 3)
+    agent = life.agent
+    agent.scope = "accounts:read"
+    tokens = await agent.obtain(username="alice", password=PASSWORD)
+    await flooded(life, life.workers[1])
+    assert (await moved(agent, life.workers[1]).refresh(tokens.refresh_token or "")).access_token
+
+
+@pytest.mark.attack("CIM-10")
+async def test_a_flood_keeps_nobody_from_the_page_of_a_request_that_was_pushed(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_documents, "PER_HOST_IN_WINDOW", 3)
+    agent = life.agent
+    agent.scope = "accounts:read"
+    pushed = await agent.push()
+    await flooded(life, life.workers[1])
+    moved(agent, life.workers[1])
+    done = await agent.authorize(pushed, username="alice", password=PASSWORD)
+    assert (await agent.redeem(done, pushed)).access_token
 
 
 @pytest.mark.attack("CIM-10")

@@ -13,6 +13,7 @@ from fapi_as.adapters import client_documents, patience
 from fapi_as.adapters.client_documents import NoDocuments, PublishedDocuments
 from fapi_as.adapters.client_keys import RegisteredKeys
 from fapi_as.protocol.client import ClientUnavailable
+from fapi_as.protocol.effects import Open
 from fapi_as.protocol.errors import TooManyRequests
 from fapi_as.protocol.fetched_document import FetchedDocument
 from fapi_as.protocol.policy import DocumentPolicy, Policy
@@ -185,6 +186,25 @@ async def test_a_known_document_that_failed_and_is_there_again_is_renewed_with_t
         await scene.outcome(url)
     scene.fetch.documents[CLIENT_ID] = good
     assert await scene.outcome(CLIENT_ID) == CLIENT_ID  # it is no stranger for having failed
+
+
+@pytest.mark.attack("CIM-10")
+async def test_what_was_allowed_something_and_is_gone_takes_no_place_either(scene: Scene) -> None:
+    (gone,) = urls(1)
+    opened = Open(
+        authorization_id="family",
+        client_id=gone,
+        subject="subject",
+        resources=(),
+        scope=(),
+        expires_at=scene.clock.now() + 3600,
+    )
+    scene.store.rows.authorizations["family"] = opened
+    assert await scene.outcome(CLIENT_ID) == CLIENT_ID
+    scene.clock.advance(300)
+    for _ in range(client_documents.PER_HOST_IN_WINDOW + 1):
+        await scene.outcome(gone)
+    assert await scene.outcome(CLIENT_ID) == CLIENT_ID
 
 
 @pytest.mark.attack("CIM-12")
