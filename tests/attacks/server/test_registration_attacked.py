@@ -154,3 +154,22 @@ async def test_an_initial_access_token_opens_nothing_else(house: AttackedHouse) 
             response = await agent.attempt(lambda value=value: agent.refresh_request(value))
             assert (response.status_code, error_of(response)) == (400, "invalid_grant")
     assert (await agent.manage("GET")).status_code == 200
+
+
+@pytest.mark.attack("LOG-10")
+@pytest.mark.attack("DCR-01")
+async def test_why_a_token_does_not_count_is_told_to_nobody(house: AttackedHouse) -> None:
+    """Unknown, revoked, over and used up are one answer: whoever guesses or finds one learns nothing from it."""
+    tokens = {
+        name: house.token(name, seconds=60 if name == "over" else 3600) for name in ("revoked", "over", "used-up")
+    }
+    agent = house.registrant()
+    await agent.registered(statement=None, token=tokens["used-up"], **agent.described())
+    house.store.suspend("token:revoked")
+    house.clock.advance(60)
+    answers = set()
+    for token in ("x" * 43, *tokens.values()):
+        thief = house.registrant(seed=2)
+        response = await refused(house, thief.register(statement=None, token=token, **thief.described()), NO_TOKEN)
+        answers.add((response.content, *response.headers.get_list("www-authenticate")))
+    assert len(answers) == 1
