@@ -194,13 +194,13 @@ class Approvals:
         asked = {(_STATEMENT, name) for name in statements} | {(_SOFTWARE, name) for name in software}
         for _, name in asked:
             _require_name(name)
-        if self.authority(issuer) is None:
-            raise NotFound(f"there is no authority {issuer}")
-        if not asked - self._withdrawn_names(issuer):
-            return 0
+        with self._changes.read() as session:
+            self._existing_authority(session, issuer)
+            if not asked - self._withdrawn_among(session, issuer, asked):
+                return 0
         with self._changes.change(self._tenant) as change:
             row = self._existing_authority(change.session, issuer)
-            new = sorted(asked - _names(self._withdrawals(change.session, issuer)))
+            new = sorted(asked - self._withdrawn_among(change.session, issuer, asked))
             for kind, name in new:
                 change.session.add(self._withdrawal(kind, issuer, name, stamp))
                 change.record(
@@ -304,9 +304,17 @@ class Approvals:
         rows = select(Withdrawn).where(Withdrawn.tenant == self._tenant, Withdrawn.approver == issuer)
         return list(session.exec(rows.order_by(Withdrawn.kind, Withdrawn.name)))
 
-    def _withdrawn_names(self, issuer: str) -> set[tuple[str, str]]:
-        with self._changes.read() as session:
-            return _names(self._withdrawals(session, issuer))
+    def _withdrawn_among(
+        self, session: Session, issuer: str, asked: Collection[tuple[str, str]]
+    ) -> set[tuple[str, str]]:
+        """Those of these kinds and names that are withdrawn; an authority may have withdrawn thousands of others."""
+        rows = select(Withdrawn.kind, Withdrawn.name).where(
+            Withdrawn.tenant == self._tenant,
+            col(Withdrawn.kind).in_((_STATEMENT, _SOFTWARE)),
+            Withdrawn.approver == issuer,
+            col(Withdrawn.name).in_({name for _, name in asked}),
+        )
+        return {(kind, name) for kind, name in session.exec(rows)}
 
     def _existing_authority(self, session: Session, issuer: str) -> Approver:
         row = session.get(Approver, (self._tenant, issuer))
@@ -329,10 +337,6 @@ def _concerned(issuer: str, withdrawn: Collection[tuple[str, str]]) -> Iterator[
         names = [name for one, name in withdrawn if one == kind]
         if names:
             yield (col(Client.approver) == issuer) & col(column).in_(names)
-
-
-def _names(rows: list[Withdrawn]) -> set[tuple[str, str]]:
-    return {(row.kind, row.name) for row in rows}
 
 
 def _require_name(name: str) -> None:

@@ -271,6 +271,26 @@ def test_clients_are_looked_for_once_however_many_names_are_withdrawn(peopled: s
     assert len(updates) == 2
 
 
+def test_what_was_withdrawn_long_ago_is_not_read_again_for_one_more_name(url: str, approvals: Approvals) -> None:
+    """An authority that tells of 20,000 names every five minutes would keep a worker busy for half a minute of them."""
+    approvals.add_authority(AUTHORITY, STAMP)
+    approvals.withdraw(BANKS, STAMP, statements=[f"jti {number}" for number in range(500)])
+    read: list[str] = []
+
+    def listen(_connection: object, cursor: Any, statement: str, parameters: Any, *_others: object) -> None:
+        if statement.startswith("SELECT withdrawn"):
+            read.extend(map(str, cursor.connection.execute(statement, parameters).fetchall()))
+
+    events.listen(Engine, "after_cursor_execute", listen)
+    try:
+        assert not approvals.withdraw_statement(BANKS, "jti 7", LATER)
+        assert approvals.withdraw(BANKS, LATER, statements=["jti 7", "jti 500"], software=["jti 8"]) == 2
+    finally:
+        events.remove(Engine, "after_cursor_execute", listen)
+    assert 0 < len(read) < 10
+    assert len(approvals.withdrawn(BANKS)) == 502
+
+
 def test_what_is_withdrawn_already_is_not_withdrawn_again(url: str, approvals: Approvals) -> None:
     approvals.add_authority(AUTHORITY, STAMP)
     told = {"statements": ["jti 1", "jti 2", "jti 1"], "software": ["jti 1"]}
