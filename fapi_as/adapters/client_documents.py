@@ -192,6 +192,7 @@ class PublishedDocuments:
             return await self._approved(kept, kept.presented, client_id)
         except ClientUnavailable:
             self._kept.pop(client_id, None)  # a document whose statement does not count is no good document
+            self._note_failing(client_id)
             raise
 
     async def _approved(self, kept: _Kept, presented: PresentedStatement, client_id: str) -> RegisteredClient:
@@ -255,7 +256,10 @@ class PublishedDocuments:
         budget.give_back(host)
         self._failing.pop(client_id, None)
         if budget is not self._of_strangers and not _is_good(ended):
-            self._failing[client_id] = None
+            self._note_failing(client_id)
+
+    def _note_failing(self, client_id: str) -> None:
+        self._failing[client_id] = None
         while len(self._failing) > DOCUMENTS_KEPT:
             self._failing.popitem(last=False)
 

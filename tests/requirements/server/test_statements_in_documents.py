@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fapi_as.adapters import client_documents
 from fapi_as.protocol.authority_registration import parse_authority
 from tests.support.document_scene import (
     CLIENT_ID,
@@ -194,6 +195,26 @@ async def test_a_document_that_drops_its_statement_drops_what_it_got_by_it(place
         assert (raised.value.status, raised.value.error) == (400, "invalid_grant")
     query = {"client_id": CLIENT_ID, "request_uri": opened.request_uri}
     assert await refused_page(place.house, query) == (400, "invalid_request")
+
+
+@pytest.mark.attack("CIM-10")
+async def test_who_is_vouched_for_no_more_takes_no_place_from_others(
+    place: ApprovedPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_documents, "PER_HOST_IN_WINDOW", 3)
+    documents = replace(DOCUMENTS, statement_required=False)
+    place.house.context = replace(place.house.context, policy=replace(place.house.context.policy, documents=documents))
+    place.forget()
+    other = f"https://{HOST}/other.json"
+    place.publish(other)
+    await place.agent.obtain(username="alice", password=PASSWORD)
+    assert (await place.peer(other).push()).request_uri
+    place.house.store.suspend(AUTHORITY)
+    place.house.clock.advance(300)
+    for _ in range(client_documents.PER_HOST_IN_WINDOW + 1):
+        with pytest.raises(Refused):
+            await place.agent.push()
+    assert (await place.peer(other).push()).request_uri
 
 
 async def test_an_authority_whose_keys_cannot_be_had_vouches_for_nobody(place: ApprovedPlace) -> None:
