@@ -70,12 +70,15 @@ class SqliteStore:
 class Database:
     """One per process; the parent has migrated before."""
 
-    def __init__(self, writer: SqliteWriter, reader: Reader, seal: Seal, clock: Clock | None) -> None:
+    def __init__(
+        self, writer: SqliteWriter, sweeper: SqliteWriter, reader: Reader, seal: Seal, clock: Clock | None
+    ) -> None:
         self._writer = writer
+        self._sweeper = sweeper  # a thread of its own: no decision waits for what a sweep moves out of the log
         self._reader = reader
         self._seal = seal
         self._clock = clock
-        self.janitor = Janitor(self.run)
+        self.janitor = Janitor(self._sweep)
 
     @classmethod
     def open(cls, url: str, *, sealing: Seal, clock: Clock | None = None, busy_seconds: float = BUSY_SECONDS) -> Self:
@@ -99,12 +102,14 @@ class Database:
                 reader.close()
                 found = "none" if revision is None else revision[0]
                 raise UnusableDatabase(f"the database {path} has schema {found}, this version needs {REVISION}")
-            writer = SqliteWriter(partial(connect, path, busy_seconds=busy_seconds), file=path)
+            writer, sweeper = (
+                SqliteWriter(partial(connect, path, busy_seconds=busy_seconds), file=path) for _ in range(2)
+            )
         except (StorageUnavailable, sqlite3.Error, OSError) as error:
             reader.close()
             reason = error.detail if isinstance(error, StorageUnavailable) else error
             raise UnusableDatabase(f"the database {path} cannot be opened: {reason}") from None
-        return cls(writer, reader, sealing, clock)
+        return cls(writer, sweeper, reader, sealing, clock)
 
     def store(self, tenant: str) -> SqliteStore:
         """The Store of one tenant; ask once, it keeps the tenant's parsed clients."""
@@ -116,12 +121,20 @@ class Database:
         Raises:
             StorageUnavailable: nothing was kept.
         """
-        try:
-            return await self._writer.submit(unit)
-        except WriterUnavailable as error:
-            raise StorageUnavailable(f"write: {error.detail}") from error
+        return await _submitted(self._writer, unit)
+
+    async def _sweep(self, unit: Unit[int]) -> int:
+        return await _submitted(self._sweeper, unit)
 
     async def close(self) -> None:
         """Commit what is waiting, then close."""
         self._reader.close()  # first, so that the writer is the last one out and puts its log away
+        await self._sweeper.close()
         await self._writer.close()
+
+
+async def _submitted(writer: SqliteWriter, unit: Unit[_Result]) -> _Result:
+    try:
+        return await writer.submit(unit)
+    except WriterUnavailable as error:
+        raise StorageUnavailable(f"write: {error.detail}") from error
