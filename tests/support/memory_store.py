@@ -125,10 +125,9 @@ class MemoryStore:
     def suspend(self, approver: str) -> None:
         """Suspend an authority, which ends what its clients were allowed, or revoke an initial access token."""
         self.approvers.suspended.add(approver)
-        if approver in self.approvers.authorities:
-            for row in tuple(self.rows.registrations.clients.values()):
-                if row.approver == approver:
-                    self._end_all(row.client_id)
+        for row in tuple(self.rows.registrations.clients.values()):
+            if row.approver == approver and approver in self.approvers.authorities:
+                self._end_all(row.client_id)
 
     def withdraw(self, kind: str, issuer: str, name: str, *, version: int) -> None:
         """Withdraw a "statement" or a "software"; the authority has this version then."""
@@ -225,7 +224,7 @@ class MemoryStore:
             case Require():
                 return self._require(effect, stamp.at)
             case Record():
-                self.rows.facts.append(WrittenFact(fact=effect.fact, stamp=stamp))
+                self._record(effect.fact, stamp)
                 return True
             case (
                 Register()
@@ -241,12 +240,10 @@ class MemoryStore:
     def _apply_to_registrations(self, effect: RegistrationEffect, stamp: Stamp) -> bool:
         if isinstance(effect, Register) and effect.client_id in self.clients:
             return False
-        return self.registrations.apply(
-            effect,
-            stamp.at,
-            lambda fact: self.rows.facts.append(WrittenFact(fact=fact, stamp=stamp)),
-            self._end_all,
-        )
+        return self.registrations.apply(effect, stamp.at, lambda fact: self._record(fact, stamp), self._end_all)
+
+    def _record(self, fact: AuditFact, stamp: Stamp) -> None:
+        self.rows.facts.append(WrittenFact(fact=fact, stamp=stamp))
 
     def _end_all(self, client_id: str) -> None:
         """End everything that a client was allowed."""
