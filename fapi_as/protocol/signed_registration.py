@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,7 @@ from fapi_as.protocol.effects import TakeOnce
 from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import CLOCK_AHEAD, EXPIRY_LEEWAY, REQUEST_BODY_LIMIT, SIGNED_REGISTRATION_CEILING
+from fapi_as.protocol.signed_times import times_refusal
 from rs_kit.protocol import jws
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
 from rs_kit.protocol.errors import InvalidJws, NoVerificationKey
@@ -22,7 +23,6 @@ _OF_THE_JWT: Final = frozenset({"iss", "aud", "iat", "exp", "nbf", "jti"})
 _JTI_LIMIT: Final = 1024  # characters, P7
 _AHEAD: Final = seconds(CLOCK_AHEAD)
 _LEEWAY: Final = seconds(EXPIRY_LEEWAY)
-_CEILING: Final = seconds(SIGNED_REGISTRATION_CEILING)
 _SENTENCE: Final = "the signed registration request is not valid"
 
 
@@ -76,7 +76,7 @@ def verify(
         raise _invalid("iss is not the software_id")
     if claims.get("aud") != audience:  # a string: what is for several servers could be brought here by another one
         raise _invalid("aud is not the issuer")
-    refusal = _judge_times(claims, now)
+    refusal = times_refusal(claims, now, ceiling=SIGNED_REGISTRATION_CEILING)
     if refusal is not None:
         raise _invalid(refusal)
     jti = claims.get("jti")
@@ -87,23 +87,6 @@ def verify(
         digest=hashlib.sha256(f"{len(software_id)}:{software_id}{jti}".encode("utf-8", "surrogatepass")).digest(),
         until=(jws.numeric_date(claims["exp"]) or 0) + _LEEWAY + 1,
     )
-
-
-def _judge_times(claims: Mapping[str, object], now: int) -> str | None:
-    """The private reason why the request does not hold now, or None."""
-    issued_at, expires_at = jws.numeric_date(claims.get("iat")), jws.numeric_date(claims.get("exp"))
-    if issued_at is None or expires_at is None:
-        return "iat or exp is missing or no NumericDate"
-    if issued_at > now + _AHEAD:
-        return "iat is ahead of the clock"
-    if expires_at + _LEEWAY <= now:
-        return "expired"
-    if not 0 < expires_at - issued_at <= _CEILING:
-        return "exp is too far from iat"
-    not_before = jws.numeric_date(claims.get("nbf", 0))
-    if not_before is None or not_before > now + _AHEAD:
-        return "nbf is no NumericDate or ahead of the clock"
-    return None
 
 
 def _invalid(detail: str) -> InvalidClientMetadata:

@@ -13,11 +13,11 @@ from fapi_as.protocol.errors import InvalidSoftwareStatement
 from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import (
     CLOCK_AHEAD,
-    EXPIRY_LEEWAY,
     SOFTWARE_STATEMENT_CEILING,
     SOFTWARE_STATEMENT_LIMIT,
 )
 from fapi_as.protocol.registration import TrustedAuthority
+from fapi_as.protocol.signed_times import times_refusal
 from rs_kit.protocol import confirmation, jws
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
 from rs_kit.protocol.errors import InvalidJws, InvalidToken, NoVerificationKey
@@ -27,8 +27,6 @@ _ALGORITHMS: Final = frozenset(SIGNING_ALGORITHMS)
 _ISSUER_LIMIT: Final = 512  # characters
 _NAME_LIMIT: Final = 255  # characters of a jti, a software_id, a software_version
 _AHEAD: Final = seconds(CLOCK_AHEAD)
-_LEEWAY: Final = seconds(EXPIRY_LEEWAY)
-_CEILING: Final = seconds(SOFTWARE_STATEMENT_CEILING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +108,11 @@ def verify(  # noqa: PLR0913 - what a statement is judged by, named at every cal
         claims = jws.verify(presented.unverified, keys.keys).claims
     except (InvalidJws, NoVerificationKey) as error:
         raise InvalidSoftwareStatement(f"statement: {error.detail}") from None
-    refusal = _judge(claims, audience) or _judge_times(claims, now) or _judge_holder(claims, certificate, jkt)
+    refusal = (
+        _judge(claims, audience)
+        or times_refusal(claims, now, ceiling=SOFTWARE_STATEMENT_CEILING)
+        or _judge_holder(claims, certificate, jkt)
+    )
     if refusal is not None:
         raise InvalidSoftwareStatement(f"statement: {refusal}")
     members = asserted(claims, authority)
@@ -142,23 +144,6 @@ def _judge(claims: Mapping[str, object], audience: str) -> str | None:
     named = claims["aud"]  # it may be for several servers: whoever brings it to one proves nothing by it
     if named != audience and not (isinstance(named, list) and audience in named and _are_strings(named)):
         return "aud is not the issuer"
-    return None
-
-
-def _judge_times(claims: Mapping[str, object], now: int) -> str | None:
-    """The private reason why the statement does not hold now, or None."""
-    issued_at, expires_at = jws.numeric_date(claims.get("iat")), jws.numeric_date(claims.get("exp"))
-    if issued_at is None or expires_at is None:
-        return "iat or exp is missing or no NumericDate"
-    if issued_at > now + _AHEAD:
-        return "iat is ahead of the clock"
-    if expires_at + _LEEWAY <= now:
-        return "expired"
-    if not 0 < expires_at - issued_at <= _CEILING:
-        return "exp is too far from iat"
-    not_before = jws.numeric_date(claims.get("nbf", 0))
-    if not_before is None or not_before > now + _AHEAD:
-        return "nbf is no NumericDate or ahead of the clock"
     return None
 
 

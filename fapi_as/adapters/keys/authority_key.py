@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -14,12 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
+from fapi_as.adapters.keys.private_file import UnusablePrivateFile, read_private_file
 from rs_kit.protocol.errors import InvalidJwk
 from rs_kit.protocol.jwk import PublicJwk, from_public_key
 from rs_kit.protocol.jws import PrivateKey, SigningKey
 
 _FILE_LIMIT: Final = 16 * 1024  # octets; RSA of 4096 bits has less than 4 KiB
-_OTHERS: Final = 0o077
 
 
 class UnusableAuthorityKey(Exception):
@@ -70,18 +69,9 @@ def read_authority_key(path: Path, published: Collection[PublicJwk] = ()) -> Sig
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            content = file.read(_FILE_LIMIT)
-    except OSError as error:
-        raise UnusableAuthorityKey(f"the key file {path} cannot be read: {error.strerror}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise UnusableAuthorityKey(f"the key file {path} is no regular file")
-    if status.st_mode & _OTHERS:
-        raise UnusableAuthorityKey(f"the key file {path} can be read by others, set its mode to 0600")
-    if status.st_uid not in {os.geteuid(), 0}:
-        raise UnusableAuthorityKey(f"the key file {path} belongs to another user")
-    return content
+        return read_private_file(path, "key file", _FILE_LIMIT)
+    except UnusablePrivateFile as error:
+        raise UnusableAuthorityKey(str(error)) from None
 
 
 def _named(private_key: PrivateKey, published: Collection[PublicJwk]) -> SigningKey:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from fapi_as.adapters.keys.private_file import UnusablePrivateFile, read_private_file
 from fapi_as.adapters.store.sealed_payload import BrokenSeal
 from fapi_as.ports import Entropy
 from rs_kit.protocol import base64url
@@ -80,17 +80,9 @@ def read_sealing_key(path: Path) -> bytes:
         UnusableSealingKey: missing, no regular file, readable or writable by group or others, or not 32 octets.
     """
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            content = file.read(_FILE_LIMIT)
-    except OSError as error:
-        raise UnusableSealingKey(f"the sealing key file {path} cannot be read: {error.strerror}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise UnusableSealingKey(f"the sealing key file {path} is no regular file")
-    if status.st_mode & 0o077:
-        raise UnusableSealingKey(f"the sealing key file {path} can be read by others, set its mode to 0600")
-    if status.st_uid not in {os.geteuid(), 0}:
-        raise UnusableSealingKey(f"the sealing key file {path} belongs to another user")
+        content = read_private_file(path, "sealing key file", _FILE_LIMIT)
+    except UnusablePrivateFile as error:
+        raise UnusableSealingKey(str(error)) from None
     try:
         key = base64url.decode(content.strip())
     except ValueError:
