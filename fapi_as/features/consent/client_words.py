@@ -14,13 +14,17 @@ _TOKEN: Final = "a registration token of this service"  # noqa: S105 - words, no
 
 
 def client_words(client: RegisteredClient, redirect_uri: str, languages: tuple[str, ...]) -> Mapping[str, object]:
-    """What is shown of a client; logos are never, because a picture persuades more than it tells."""
+    """What is shown of a client; logos are never, because a picture persuades more than it tells.
+
+    `document` is not shown: it is what a yes is bound to of a document, also one that is remembered (CIMD-14).
+    """
     name, language = _name(client, languages)
     return {
         "client_name": name,
         "client_language": language,
         "client_id": client.client_id,
         "client_host": _document_host(client),
+        "document": client.document_digest,
         "approved_by": _approved_by(client),
         "publisher": _publisher(client, redirect_uri),
     }

@@ -234,3 +234,18 @@ async def test_a_remembered_yes_to_an_approved_document_counts(place: ApprovedPl
     pushed = await place.agent.push(prompt="none")
     found = await place.agent.browser.open(place.agent.authorization_url(pushed), stop_at=REDIRECT_URI)
     assert found.parameters.get("code")  # type: ignore[union-attr]
+
+
+@pytest.mark.requirement("CIMD-14", proves="refused")
+async def test_a_remembered_yes_to_another_document_does_not_count(place: ApprovedPlace) -> None:
+    other = f"https://{HOST}/elsewhere"
+    statement = place.statement(redirect_uris=[REDIRECT_URI, other])
+    place.publish(software_statement=statement, redirect_uris=[REDIRECT_URI])
+    place.agent.scope = "openid accounts:read"
+    consent = await place.house.asked(client=place.agent)
+    await place.agent.browser.submit(consent, "consent-approve")
+    place.publish(software_statement=statement, redirect_uris=[REDIRECT_URI, other])
+    place.forget()
+    pushed = await place.agent.push(prompt="none")
+    found = await place.agent.browser.open(place.agent.authorization_url(pushed), stop_at=REDIRECT_URI)
+    assert found.parameters["error"] == "consent_required"  # type: ignore[union-attr]
