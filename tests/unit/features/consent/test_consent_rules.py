@@ -83,6 +83,7 @@ def test_the_page_shows_who_asks_for_what_in_words_and_where_the_answer_goes() -
         "client_language": None,
         "client_id": "agent",
         "client_host": None,
+        "document": None,
         "approved_by": "the operator of this service",
         "publisher": None,
         "redirect_host": "client.example:8443",
