@@ -50,7 +50,7 @@ def require_standing(
         raise InvalidRequest("redirect_uri is gone", "redirect_uri is not registered for this client")
     if "authorization_code" not in client.grant_types:
         raise AuthorizationFailed(validated, UnauthorizedClient("not registered for the code flow any more"))
-    if any(name not in resources for name in validated.resources):
+    if any(_is_gone(resources.get(name), client) for name in validated.resources):
         raise AuthorizationFailed(validated, InvalidTarget("a resource is gone"))
     known = {value for resource in resources.values() if not resource.built_in for value in resource.scopes}
     known.update(identity_scope(validated.scope))
@@ -61,3 +61,9 @@ def require_standing(
     return StandingRequest(
         validated=validated, client=client, resources=tuple(resources[name] for name in validated.resources)
     )
+
+
+def _is_gone(resource: RegisteredResource | None, client: RegisteredClient) -> bool:
+    """Whether nobody may be asked for it: it is not registered, or beyond what the client's approval covers today."""
+    covered = client.limits.resources
+    return resource is None or not (covered is None or resource.built_in or resource.resource in covered)

@@ -9,7 +9,7 @@ import pytest
 
 from fapi_as.protocol.authorization_request import ValidatedAuthorizationRequest
 from fapi_as.protocol.authorization_response import AuthorizationFailed
-from fapi_as.protocol.client import RegisteredClient
+from fapi_as.protocol.client import ClientLimits, RegisteredClient
 from fapi_as.protocol.errors import InvalidRequest, ProtocolError, UnauthorizedClient
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.standing import require_standing
@@ -47,6 +47,9 @@ def test_a_request_that_stands_has_its_client_and_its_resources_in_the_order_ask
     standing = require_standing(VALIDATED, CLIENT, RESOURCES)
     assert (standing.validated, standing.client, standing.resources) == (VALIDATED, CLIENT, (SHOP, BANK))
     assert (standing.scopes_of(SHOP), standing.scopes_of(BANK)) == (("b", "a"), ("a",))
+    covered = replace(CLIENT, limits=ClientLimits(resources=frozenset({SHOP.resource})))
+    beside = {SHOP.resource: SHOP, BANK.resource: replace(BANK, built_in=True)}  # the issuer needs no approval
+    assert require_standing(VALIDATED, covered, beside).client == covered
 
 
 @pytest.mark.parametrize(
@@ -85,6 +88,7 @@ def test_a_native_client_keeps_the_port_it_asked_for() -> None:
         ({"grant_types": frozenset({"client_credentials"})}, RESOURCES, "unauthorized_client"),
         ({}, {SHOP.resource: SHOP}, "invalid_target"),
         ({}, {}, "invalid_target"),
+        ({"limits": ClientLimits(resources=frozenset({SHOP.resource}))}, RESOURCES, "invalid_target"),
         ({"scope": frozenset({"a"})}, RESOURCES, "invalid_scope"),
         ({}, {**RESOURCES, SHOP.resource: replace(SHOP, scopes={"a": "A"})}, "invalid_scope"),
         ({}, {**RESOURCES, BANK.resource: replace(BANK, scopes={"other": "O"})}, "invalid_target"),
