@@ -143,6 +143,8 @@ def approved_client(
         raise InvalidClientDocument("documents are switched off")
     if _KEYS.isdisjoint(statement.claims):
         raise InvalidClientDocument("the software statement says nothing of the client's keys")
+    if authority.policy.signed_request or authority.policy.mutual_tls:  # SSA-7, DCR-20: there is no request to show it
+        raise InvalidClientDocument("the policy of the authority demands what no document can prove")
     try:
         merged = registration_request.merged(members, statement)
         client = under_policy(described_client(merged, client_id, policy.documents), authority.policy)

@@ -157,6 +157,14 @@ async def test_its_policy_limits_what_the_document_may_have_and_counts_at_once(p
     assert await refused_push(place.house, client=place.agent) == NOBODY
 
 
+@pytest.mark.parametrize("demanded", ["signed_request", "mutual_tls"])
+async def test_an_authority_whose_clients_must_prove_more_than_a_document_can_vouches_for_none(
+    place: ApprovedPlace, demanded: str
+) -> None:
+    place.trust(version=2, **{demanded: True})
+    assert await refused_push(place.house, client=place.agent) == NOBODY
+
+
 @pytest.mark.parametrize("how", ["suspended", "statement", "software", "expired"])
 async def test_what_no_authority_vouches_for_any_more_is_nobody_at_once(place: ApprovedPlace, how: str) -> None:
     done, pushed = await a_code(place.house, client=place.agent)
