@@ -280,7 +280,7 @@ class PublishedDocuments:
             host=host,
             presented=presented,
             body=body,
-            entity_tag=fetched.entity_tag or (entity_tag if fetched.is_known else None),
+            entity_tag=entity_tag if fetched.is_known else fetched.entity_tag,  # the tag of what is at hand
             fetched_at=asked_at,
             good_for=_good_for(fetched, client, before),
         )

@@ -292,6 +292,21 @@ async def test_a_document_that_says_no_tag_with_its_304_is_asked_for_with_the_ol
         assert await scene.documents.client(CLIENT_ID) == client
 
 
+async def test_a_tag_that_came_without_its_document_is_not_taken_for_the_one_at_hand(scene: Scene) -> None:
+    """Whoever answers 304 with the tag of another document would have that one never read."""
+    body = scene.fetch.documents[CLIENT_ID].body
+    scene.fetch.documents[CLIENT_ID] = FetchedDocument(body=body, entity_tag='"one"')
+    await scene.documents.client(CLIENT_ID)
+    scene.clock.advance(300)
+    scene.fetch.documents[CLIENT_ID] = FetchedDocument(body=b"", is_known=True, entity_tag='"two"')
+    await scene.documents.client(CLIENT_ID)
+    scene.publish(CLIENT_ID, client_name="Another")
+    body = scene.fetch.documents[CLIENT_ID].body
+    scene.fetch.documents[CLIENT_ID] = FetchedDocument(body=body, entity_tag='"two"')
+    scene.clock.advance(300)
+    assert (await scene.documents.client(CLIENT_ID)).client_name == "Another"
+
+
 def test_a_fetch_of_a_loop_that_is_gone_is_not_waited_for(scene: Scene) -> None:
     async def given_up() -> None:
         scene.fetch.may_answer.clear()
