@@ -124,14 +124,14 @@ class PublishedDocuments:
     A document is used for as long as its host allows, at least five minutes and at most a day, or five minutes where
     the keys stand in it; then its host is asked again before it is used, and if that fails the client is nobody until
     it works. Only good documents are kept. One fetch at a time serves all who wait for a document. What strangers make
-    us fetch has a budget of its own, so that the documents that are known here, or that people allowed something, or
-    that something proved was about, can always be read; those that fail
-    have one, too, because whoever takes one away could make us ask for it without end.
+    us fetch has a budget of its own, so that the documents that are known here, that people allowed something, or that
+    something proved is about can always be read; those that fail have one, too, because whoever takes his away could
+    make us ask for it without end.
 
     Args:
         fetch: how documents are had.
         keys: those of authorities, for software statements in documents.
-        reading: what was blocked, and whose word counts.
+        reading: what was blocked, what is in use, and whose word counts.
         policy: of this tenant.
         clock: what statements are judged by.
         monotonic: replaces the clock that documents grow old by, in tests.
