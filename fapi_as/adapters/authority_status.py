@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -25,7 +26,8 @@ from fapi_as.protocol.fetched_document import FetchFailed
 
 PERIOD: Final = 300  # seconds
 _AT_ONCE: Final = 4
-_BATCH: Final = 200  # names in one transaction, so that requests are not kept waiting for long
+_BATCH: Final = 50  # names in one transaction, so that requests are not kept waiting for long
+_PAUSE_SECONDS: Final = 0.05  # after one that changed anything: other workers look for a moment in growing pauses
 _IN_ONE_GO: Final = 16  # so that whoever is slow keeps the chores of a worker for 20 seconds at most
 
 _logger: Final = logging.getLogger("fapi_as.authority_status")
@@ -37,11 +39,15 @@ class AuthorityStatusChecks:
     Args:
         open_approvals: of the tenant; the database is opened when it is time, in another thread.
         fetch: what has documents of others.
+        sleep: replaces the pauses in tests; in seconds.
     """
 
-    def __init__(self, open_approvals: Callable[[], Approvals], fetch: Fetch) -> None:
+    def __init__(
+        self, open_approvals: Callable[[], Approvals], fetch: Fetch, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._open_approvals = open_approvals
         self._fetch = fetch
+        self._sleep = sleep
         self._asked_at: dict[str, int] = {}
 
     async def run(self, stamp: Stamp) -> None:
@@ -81,9 +87,13 @@ class AuthorityStatusChecks:
     def _withdraw(self, issuer: str, status: AuthorityStatus, stamp: Stamp) -> None:
         approvals = self._open_approvals()
         for names in _batches(status.software):
-            approvals.withdraw(issuer, stamp, software=names)
+            self._pause_after(approvals.withdraw(issuer, stamp, software=names))
         for names in _batches(status.statements):
-            approvals.withdraw(issuer, stamp, statements=names)
+            self._pause_after(approvals.withdraw(issuer, stamp, statements=names))
+
+    def _pause_after(self, withdrawn: int) -> None:
+        if withdrawn:
+            self._sleep(_PAUSE_SECONDS)
 
     def _status_uris(self) -> dict[str, str]:
         """Of suspended ones, too: what they withdraw meanwhile does not count when they are believed again."""

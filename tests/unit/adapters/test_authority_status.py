@@ -87,6 +87,23 @@ async def test_a_clock_that_is_set_back_keeps_no_withdrawal_waiting(
     assert fetch.asked == [STATUS, STATUS]
 
 
+async def test_others_find_a_moment_between_thousands_of_names_that_are_withdrawn(
+    approvals: Approvals, fetch: FakeFetch
+) -> None:
+    """Without, the writers of other processes waited for all of them, and were refused after five seconds."""
+    approvals.add_authority(_authority(), _stamp())
+    names = [f"name {number}" for number in range(250)]
+    fetch.documents[STATUS] = _document(withdrawn_software=names, withdrawn_statements=names[:80])
+    found: list[int] = []
+    checks = AuthorityStatusChecks(
+        lambda: approvals, fetch, sleep=lambda _seconds: found.append(len(approvals.withdrawn(ISSUER)))
+    )
+    await checks.run(_stamp())
+    assert found == [50, 100, 150, 200, 250, 300, 330]
+    await checks.run(_stamp(NOW + PERIOD))  # nobody waits where nothing is changed
+    assert len(found) == 7
+
+
 async def test_what_was_withdrawn_stays_so_when_it_is_not_listed_any_more(
     approvals: Approvals, fetch: FakeFetch, checks: AuthorityStatusChecks
 ) -> None:
@@ -159,10 +176,10 @@ async def test_many_names_are_withdrawn_in_several_transactions(
 ) -> None:
     approvals.add_authority(_authority(), _stamp())
     before = approvals.authority(ISSUER)
-    fetch.documents[STATUS] = _document(withdrawn_software=[f"software-{number}" for number in range(450)])
+    fetch.documents[STATUS] = _document(withdrawn_software=[f"software-{number}" for number in range(120)])
     await checks.run(_stamp())
     after = approvals.authority(ISSUER)
-    assert len(approvals.withdrawn(ISSUER)) == 450
+    assert len(approvals.withdrawn(ISSUER)) == 120
     assert before is not None
     assert after is not None
     assert after.version - before.version == 3
