@@ -31,7 +31,7 @@ from tests.support.registration_scene import Registrant, SoftwareAuthority
 DOORS: Final = (CLIENT_ID, JWKS_URI, AUTHORITY)
 AGAIN: Final = "-again"  # whoever rebinds is asked twice
 _PLACE: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]*[a-z][a-z0-9-]*)+(:8[0-9]+)?\Z")
-_AT_ONCE: Final = 8  # fewer than the server has places for fetches
+_AT_ONCE: Final = 6  # as many documents of strangers as the server asks for at once
 _PER_SOURCE: Final = 40  # refusals from one address; a hundred a minute are a lock-out (CA-6)
 _BY_NAME_ALONE: Final = "fetch.allowed_private_hosts may name it"
 
