@@ -9,7 +9,9 @@ from typing import Final
 from fapi_as.kernel.messages import EndpointRequest
 from fapi_as.kernel.seam import Context
 from fapi_as.kernel.sender_constraint import nonce_headers, offered_proof
+from fapi_as.protocol.client_certificate import thumbprint
 from fapi_as.protocol.errors import InvalidDpopProof, InvalidRequest, ProtocolError, ResourceRefused, UseDpopNonce
+from fapi_as.protocol.source import site_of
 from rs_kit.protocol.challenge import challenges, status_of
 from rs_kit.protocol.confirmation import SenderConstraint
 from rs_kit.protocol.dpop import VerifiedProof
@@ -84,6 +86,13 @@ def count_failure(context: Context, request: EndpointRequest, name: str) -> None
     if _is_told_apart(request):
         context.failed_authentications.count(name, request)
         context.failed_authentications.require_room(name, request)
+
+
+def counted_source(request: EndpointRequest) -> str | None:
+    """Whose registrations are counted together (DCR-16); None where the address is everybody's."""
+    if not request.proxied:
+        return site_of(request.source)
+    return None if request.peer_certificate is None else f"x5t#S256 {thumbprint(request.peer_certificate)}"
 
 
 def _is_told_apart(request: EndpointRequest) -> bool:

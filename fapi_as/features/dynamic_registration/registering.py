@@ -8,7 +8,7 @@ from typing import Final
 
 from fapi_as.features.dynamic_registration.approval import approved
 from fapi_as.features.dynamic_registration.asked import Asked, read_body, verified_signature
-from fapi_as.features.dynamic_registration.credentials import as_resource, count_failure, require_room
+from fapi_as.features.dynamic_registration.credentials import as_resource, count_failure, counted_source, require_room
 from fapi_as.features.dynamic_registration.information import PATH, Information, information
 from fapi_as.features.dynamic_registration.offered import require_offered, require_sector_document
 from fapi_as.features.dynamic_registration.rules import Approved, decide_registration
@@ -56,7 +56,8 @@ async def _register(context: Context, request: EndpointRequest) -> Json:
     await require_sector_document(context, client)
     once = await verified_signature(context, request, asked, client)
     token = context.entropy.handle()
-    decision = decide_registration(client, digest_of(token), by.with_signature(once), context.policy, request.stamp)
+    by = by.with_signature(once).counted_for(counted_source(request), context.policy.registrations_per_source)
+    decision = decide_registration(client, digest_of(token), by, context.policy, request.stamp)
     await settle(context, request, decision)
     told = Information(
         token=token,

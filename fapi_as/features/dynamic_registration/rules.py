@@ -36,7 +36,6 @@ from fapi_as.protocol.profile import (
 from fapi_as.protocol.registration import KeptRegistration
 from fapi_as.protocol.registration_policy import RegistrationPolicy
 from fapi_as.protocol.software_statement import PresentedStatement, VerifiedStatement
-from fapi_as.protocol.source import site_of
 from rs_kit.protocol.dpop import VerifiedProof
 from rs_kit.protocol.jws import numeric_date
 
@@ -72,6 +71,16 @@ class Approved:
         sentence = "the signed registration request is not valid"
         refusal = Refuse(error=InvalidClientMetadata("signed registration: sent before", sentence))
         return replace(self, effects=(*self.effects, once), lost={**self.lost, once: refusal})
+
+    def counted_for(self, source: str | None, limit: int) -> Approved:
+        """The same, counted among the registrations of a source; None is nobody in particular, whom nothing tells."""
+        if source is None:
+            return self
+        one = Attempt(
+            bucket=bucket("registrations from", source), limit=limit, window_seconds=seconds(REGISTRATIONS_WINDOW)
+        )
+        lost = {**self.lost, one: _too_many("registrations from one source")}
+        return replace(self, effects=(*self.effects, one), lost=lost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,18 +124,12 @@ def decide_registration(
         token_jkt=jkt,
         expires_at=stamp.at + seconds(policy.pending_client_lifetime),
     )
-    from_source = Attempt(
-        bucket=bucket("registrations from", site_of(stamp.source)),
-        limit=policy.registrations_per_source,
-        window_seconds=seconds(REGISTRATIONS_WINDOW),
-    )
     of_day = Attempt(
         bucket=bucket("registrations of", by.approval.approver),
         limit=by.policy.clients_per_day,
         window_seconds=seconds(CLIENTS_PER_DAY_WINDOW),
     )
     lost: dict[Effect, Refuse] = {
-        from_source: _too_many("registrations from one source"),
         of_day: _too_many("registrations by one approver in a day"),
         register: _too_many("clients of one software"),
     }
@@ -137,7 +140,7 @@ def decide_registration(
         scope=" ".join(sorted(client.scope)),
         jkt=jkt,
     )
-    return Issue(effects=(*by.effects, from_source, of_day, register, Record(fact=fact)), lost={**by.lost, **lost})
+    return Issue(effects=(*by.effects, of_day, register, Record(fact=fact)), lost={**by.lost, **lost})
 
 
 def decide_update(

@@ -15,7 +15,14 @@ from fapi_as.protocol.policy import Policy
 from tests.support.certificates import self_signed
 from tests.support.fakes import ISSUER
 from tests.support.fapi_client import error_of
-from tests.support.registration_house import MUTUAL_TLS_URL, REGISTER, ChangingStore, RegistrationHouse, changing
+from tests.support.registration_house import (
+    MUTUAL_TLS_URL,
+    POLICY,
+    REGISTER,
+    ChangingStore,
+    RegistrationHouse,
+    changing,
+)
 from tests.support.registration_scene import SOFTWARE, WIDE, Registrant
 
 YEAR: Final = 365 * 24 * 3600
@@ -236,34 +243,45 @@ async def test_the_fact_of_a_registration_says_who_approved_it_and_holds_no_secr
     assert told["registration_access_token"] not in repr(house.store.facts)
 
 
+async def through_a_proxy(house: RegistrationHouse, statement: str, certificate: bytes | None) -> str:
+    """What becomes of a registration whose address is everybody's."""
+    request = EndpointRequest(
+        method="POST",
+        path="/register",
+        headers=((b"content-type", b"application/json"),),
+        body=b'{"software_statement":"%b"}' % statement.encode(),
+        now=house.clock.now(),
+        correlation_id="c",
+        source="192.0.2.1",
+        peer_certificate=certificate,
+        proxied=True,
+    )
+    try:
+        answer = await house.endpoints["/register"].methods["POST"](house.context, request)
+    except ProtocolError as error:
+        return type(error).__name__
+    return str(isinstance(answer, Json))
+
+
 async def test_a_stranger_behind_the_proxy_of_all_keeps_nobody_from_registering(house: RegistrationHouse) -> None:
     """The address is everybody's there; a certificate tells one peer from another."""
     agent = house.registrant()
-
-    async def sent(statement: str, certificate: bytes | None) -> str:
-        body = b'{"software_statement":"%b"}' % statement.encode()
-        request = EndpointRequest(
-            method="POST",
-            path="/register",
-            headers=((b"content-type", b"application/json"),),
-            body=body,
-            now=house.clock.now(),
-            correlation_id="c",
-            source="192.0.2.1",
-            peer_certificate=certificate,
-            proxied=True,
-        )
-        try:
-            answer = await house.endpoints["/register"].methods["POST"](house.context, request)
-        except ProtocolError as error:
-            return type(error).__name__
-        return str(isinstance(answer, Json))
-
     mine, others = self_signed().der, self_signed().der
     for certificate in (None, others):
         for _ in range(101):
-            last = await sent("no.statement.x", certificate)
+            last = await through_a_proxy(house, "no.statement.x", certificate)
         assert last == ("InvalidSoftwareStatement" if certificate is None else "TooManyRequests")
-    assert await sent(agent.statement(), others) == "TooManyRequests"
-    assert await sent(agent.statement(), mine) == "True"
-    assert await sent(agent.statement(), None) == "True"
+    assert await through_a_proxy(house, agent.statement(), others) == "TooManyRequests"
+    assert await through_a_proxy(house, agent.statement(), mine) == "True"
+    assert await through_a_proxy(house, agent.statement(), None) == "True"
+
+
+async def test_who_registers_much_through_the_proxy_of_all_keeps_nobody_from_it_either() -> None:
+    house = RegistrationHouse(policy=replace(POLICY, registrations_per_source=1))
+    agent, mine, others = house.registrant(), self_signed().der, self_signed().der
+    for certificate, expected in (
+        (others, ["True", "TooManyRequests"]),
+        (None, ["True", "True"]),  # as many as its approver may bring
+        (mine, ["True", "TooManyRequests"]),
+    ):
+        assert [await through_a_proxy(house, agent.statement(), certificate) for _ in range(2)] == expected
