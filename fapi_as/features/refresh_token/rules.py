@@ -82,7 +82,7 @@ def decide_refresh(request: TokenRequest, facts: RefreshFacts, policy: Policy) -
 
 
 def _is_over_today(grant: AuthorizationGrant, client: RegisteredClient, now: int) -> bool:
-    """Whether today's policy of whoever approved the client gives a refresh token less time than it had (DCR-3)."""
+    """Whether today's policy of whoever approved the client gives a refresh token less time than it had."""
     approved = client.limits.refresh_token_seconds
     return approved is not None and grant.begins_at is not None and now >= grant.begins_at + approved
 
