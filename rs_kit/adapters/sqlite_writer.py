@@ -31,13 +31,16 @@ class WriterUnavailable(Exception):
         self.detail = detail
 
 
-def connect(path: Path, *, mode: Literal["rw", "rwc"] = "rw", busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
+def connect(
+    path: Path, *, mode: Literal["rw", "rwc"] = "rw", busy_seconds: float = BUSY_SECONDS, durable: bool = True
+) -> sqlite3.Connection:
     """Open a database for writing: write-ahead log, FULL durability, no implicit transactions.
 
     Args:
         path: the database file.
         mode: SQLite's own words; `rwc` creates a file that is missing, `rw` never makes a silent new one (STO-07).
         busy_seconds: how long a writer waits for another process's transaction.
+        durable: False where nobody is told of a commit: it reaches the disk with the next one that is durable.
 
     Raises:
         sqlite3.Error: the file cannot be opened or is no database.
@@ -53,6 +56,8 @@ def connect(path: Path, *, mode: Literal["rw", "rwc"] = "rw", busy_seconds: floa
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")  # NORMAL lost acknowledged commits at a power cut (STO-06)
+        if not durable:
+            connection.execute("PRAGMA synchronous=NORMAL")  # it loses the last commits, and never their order
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT}")
         connection.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")

@@ -13,7 +13,7 @@ from fapi_as.adapters.store.statements import at, beside_the_key, statements, ta
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact
 from rs_kit.adapters.sqlite_writer import Transaction
 
-BATCH: Final = 25  # clients in one transaction: each touches five pages and writes a fact, and others wait meanwhile
+BATCH: Final = 8  # clients in one transaction: each touches five pages and writes a fact, and others wait meanwhile
 _ENDPOINT: Final = "expiry of clients"
 _SOURCE: Final = "fapi-as serve"
 _NEVER_USED: Final = "never used"

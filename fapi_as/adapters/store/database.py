@@ -102,9 +102,10 @@ class Database:
                 reader.close()
                 found = "none" if revision is None else revision[0]
                 raise UnusableDatabase(f"the database {path} has schema {found}, this version needs {REVISION}")
-            writer, sweeper = (
-                SqliteWriter(partial(connect, path, busy_seconds=busy_seconds), file=path) for _ in range(2)
-            )
+            opened = partial(connect, path, busy_seconds=busy_seconds)
+            writer = SqliteWriter(opened, file=path)
+            # what a power cut brings back ends again at the next sweep, and its fact was lost with its end
+            sweeper = SqliteWriter(partial(opened, durable=False), file=path)
         except (StorageUnavailable, sqlite3.Error, OSError) as error:
             reader.close()
             reason = error.detail if isinstance(error, StorageUnavailable) else error

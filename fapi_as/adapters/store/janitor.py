@@ -20,6 +20,7 @@ _CHORE: Final = "janitor"
 _HORIZON: Final = "janitor's horizon"  # kept beside the lease: up to when rows that ended have been deleted
 _STRIDE_SECONDS: Final = 66  # of the horizon in one sweep; a sweep is due every 60 s, so it gains a tenth on the clock
 _BATCH: Final = 500  # rows in one transaction, a few milliseconds
+_CLIENT_BATCHES: Final = 8_000  # of one sweep, less than a lease; the next one goes on
 _PAUSE_SECONDS: Final = 0.01  # other workers wait for the file with growing pauses, and must find a moment
 _GRACE_SECONDS: Final = 120  # a clock that is set back so far does not meet a replay that was forgotten already
 _EXPIRING: Final[tuple[tuple[type[SQLModel], str], ...]] = (
@@ -73,14 +74,17 @@ class Janitor:
         for model, column in _EXPIRING:
             swept += await self._all(partial(_delete, _sweep_text(model, column), before), _BATCH)
         clients = ClientExpiry(holder=holder, now=now, before=before)
+        left = _CLIENT_BATCHES
         for batch in (clients.pending, clients.used):
-            swept += await self._all(batch, CLIENT_BATCH)
+            done = await self._all(batch, CLIENT_BATCH, at_most=left)
+            left -= done // CLIENT_BATCH
+            swept += done
         return swept
 
-    async def _all(self, batch: Unit[int], full: int) -> int:
+    async def _all(self, batch: Unit[int], full: int, *, at_most: int | None = None) -> int:
         """Batch after batch, each behind the decisions that came meanwhile, until one is not full."""
         total = done = await self._run(batch)
-        while done == full:
+        while done == full and (at_most is None or total < at_most * full):
             await asyncio.sleep(_PAUSE_SECONDS)
             done = await self._run(batch)
             total += done

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fapi_as.adapters.keys import Sealing
-from fapi_as.adapters.store import Approvals, Database, Operators, client_expiry, migrate
+from fapi_as.adapters.store import Approvals, Database, Operators, client_expiry, janitor, migrate
 from fapi_as.protocol.audit_events import AuditEvent
 from fapi_as.protocol.decisions import Issue, Refuse
 from fapi_as.protocol.effects import Effect, MarkUsed, Open, Register, Revoke
@@ -131,6 +131,18 @@ async def test_more_than_a_batch_go_and_those_that_nobody_ever_used_first(url: s
     assert await database.janitor.sweep("worker", NOW + DAY + GRACE + 1) == len(pending) + len(others)
     expected = [(one.client_id, "never used") for one in pending]
     assert told(url) == [*expected, *((one.client_id, "not used any more") for one in others)]
+    assert client_ids(url) == []
+
+
+async def test_a_sweep_ends_before_its_lease_and_the_next_one_goes_on(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor, "_CLIENT_BATCHES", 2)
+    some = tuple(registered(f"pending {number:04}") for number in range(3 * client_expiry.BATCH))
+    await commit(database, *some)
+    assert await database.janitor.sweep("worker", NOW + DAY + GRACE + 1) == 2 * client_expiry.BATCH
+    assert client_ids(url) == [one.client_id for one in some[2 * client_expiry.BATCH :]]
+    await database.janitor.sweep("worker", NOW + DAY + GRACE + 1)
     assert client_ids(url) == []
 
 
