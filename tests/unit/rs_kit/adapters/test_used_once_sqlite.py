@@ -126,7 +126,8 @@ async def test_after_a_failure_room_is_made_before_anything_is_written(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a transaction of its own: what finds no room undoes the transaction that it stands in."""
-    monkeypatch.setattr(sqlite_writer.connect, "__kwdefaults__", {"mode": "rw", "busy_seconds": 0.05})
+    impatient = {**sqlite_writer.connect.__kwdefaults__, "busy_seconds": 0.05}
+    monkeypatch.setattr(sqlite_writer.connect, "__kwdefaults__", impatient)
     async with contextlib.aclosing(SqliteUsedOnce(path)) as store:
         await take(store, *numbered(10))
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -153,7 +154,8 @@ async def test_more_than_can_be_served_are_told_so_and_nothing_is_wrong_afterwar
 async def test_a_store_that_another_process_locks_is_unavailable_and_then_itself_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_writer.connect, "__kwdefaults__", {"mode": "rw", "busy_seconds": 0.05})
+    impatient = {**sqlite_writer.connect.__kwdefaults__, "busy_seconds": 0.05}
+    monkeypatch.setattr(sqlite_writer.connect, "__kwdefaults__", impatient)
     async with contextlib.aclosing(SqliteUsedOnce(path)) as store:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
