@@ -150,10 +150,11 @@ CONTROLS = {
 def controls(tmp_path_factory: pytest.TempPathFactory, kind: str) -> dict[str, dict[str, Any]]:
     """Short runs of the same bench, at once."""
 
+    directories = {name: tmp_path_factory.mktemp(name) for name in CONTROLS}  # not by several threads at once
+
     def run(name: str) -> dict[str, Any]:
         wanted, planted = CONTROLS[name]
-        directory = tmp_path_factory.mktemp(name)
-        return played(directory, kind if wanted == NAMESPACE else RECORDER, *FEW, planted=planted)
+        return played(directories[name], kind if wanted == NAMESPACE else RECORDER, *FEW, planted=planted)
 
     with ThreadPoolExecutor(len(CONTROLS)) as runs:
         return dict(zip(CONTROLS, runs.map(run, CONTROLS), strict=True))
