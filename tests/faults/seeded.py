@@ -81,8 +81,11 @@ SEEDED = (
         name="swallows failure",  # M07
         path=_WRITER,
         old="return [(future, None, WriterUnavailable(detail)) for _, future in batch]",
-        # a unit of the store is partial(_settle, effects, decision, stamp): its decision, as if it had come true
-        new="return [(future, (*getattr(unit, 'args', ()), 1, 1)[1], None) for unit, future in batch]",
+        # a unit of the store is partial(_settle, decision, stamp): its decision, as if it had come true
+        new=(
+            "came_true = lambda unit: next((one for one in getattr(unit, 'args', ()) if hasattr(one, 'effects')), 1)\n"
+            "            return [(future, came_true(unit), None) for unit, future in batch]"
+        ),
         campaign=lambda tree: database_locked(1, held_seconds=6.5, tree=tree),
         promises=frozenset({"I2", "I6"}),
     ),
