@@ -84,7 +84,7 @@ SEEDED = (
         # a unit of the store is partial(_settle, decision, stamp): its decision, as if it had come true
         new=(
             "came_true = lambda unit: next((one for one in getattr(unit, 'args', ()) if hasattr(one, 'effects')), 1)\n"
-            "            return [(future, came_true(unit), None) for unit, future in batch]"
+            "        return [(future, came_true(unit), None) for unit, future in batch]"
         ),
         campaign=lambda tree: database_locked(1, held_seconds=6.5, tree=tree),
         promises=frozenset({"I2", "I6"}),
