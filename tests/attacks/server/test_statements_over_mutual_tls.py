@@ -107,10 +107,11 @@ async def test_the_certificate_of_another_organisation_registers_nothing(
 
 
 @pytest.mark.attack("DCR-20")
+@pytest.mark.parametrize("demanded", [True, False])  # where the policy demands none, this guard stands alone
 async def test_names_in_a_certificate_that_nobody_vouches_for_are_nobodys(
-    certified: AttackedHouse, trusted: Authority
+    certified: AttackedHouse, trusted: Authority, demanded: bool
 ) -> None:
-    certified.trust(mutual_tls=True)
+    certified.trust(mutual_tls=demanded)
     subject = {
         "token_endpoint_auth_method": "tls_client_auth",
         "jwks": ...,
