@@ -13,16 +13,12 @@ from tests.support.peer_keys import PeerKey
 from tests.support.registration_attack import (
     METADATA,
     NO_STATEMENT,
-    NO_TOKEN,
     TOO_MANY,
     UNAPPROVED,
     AttackedHouse,
     refused,
 )
 from tests.support.registration_scene import Registrant, SoftwareAuthority
-
-METHODS: Final = ("GET", "PUT", "DELETE")
-EVERY_METHOD = pytest.mark.parametrize("method", METHODS)
 
 
 @pytest.fixture
@@ -36,20 +32,6 @@ async def agent(house: AttackedHouse) -> Registrant:
     agent = house.registrant()
     await agent.registered()
     return agent
-
-
-def body(agent: Registrant, method: str) -> dict[str, Any] | None:
-    return agent.replacement(client_name="Taken over") if method == "PUT" else None
-
-
-async def tried(house: AttackedHouse, agent: Registrant, method: str, **what: Any) -> httpx2.Response:
-    """It is 401 with a challenge, tells nothing, and leaves the victim as it was."""
-    before = house.kept.get(agent.client_id)
-    response = await refused(house, agent.manage(method, body(agent, method), **what), NO_TOKEN)
-    assert house.kept.get(agent.client_id) == before
-    assert response.headers.get_list("www-authenticate")
-    assert set(response.json()) == {"error", "error_description"}
-    return response
 
 
 # --- DCR-18: an update that leaves out, or says too much
