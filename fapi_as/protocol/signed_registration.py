@@ -10,7 +10,7 @@ from typing import Final
 from fapi_as.protocol.effects import TakeOnce
 from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.policy import seconds
-from fapi_as.protocol.profile import CLOCK_AHEAD, EXPIRY_LEEWAY, REQUEST_BODY_LIMIT, SIGNED_REGISTRATION_CEILING
+from fapi_as.protocol.profile import EXPIRY_LEEWAY, REQUEST_BODY_LIMIT, SIGNED_REGISTRATION_CEILING
 from fapi_as.protocol.signed_times import times_refusal
 from rs_kit.protocol import jws
 from rs_kit.protocol.algorithms import SIGNING_ALGORITHMS
@@ -21,7 +21,6 @@ _TYPES: Final = frozenset({"JWT", "JOSE"})  # no type is registered; absent is a
 _ALGORITHMS: Final = frozenset(SIGNING_ALGORITHMS)
 _OF_THE_JWT: Final = frozenset({"iss", "aud", "iat", "exp", "nbf", "jti"})
 _JTI_LIMIT: Final = 1024  # characters, P7
-_AHEAD: Final = seconds(CLOCK_AHEAD)
 _LEEWAY: Final = seconds(EXPIRY_LEEWAY)
 _SENTENCE: Final = "the signed registration request is not valid"
 

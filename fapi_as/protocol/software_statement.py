@@ -10,9 +10,7 @@ from fapi_as.protocol.claim_names import asserted, certificate_refusal
 from fapi_as.protocol.client import ClientKeySet
 from fapi_as.protocol.display_text import is_displayable
 from fapi_as.protocol.errors import InvalidSoftwareStatement
-from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import (
-    CLOCK_AHEAD,
     SOFTWARE_STATEMENT_CEILING,
     SOFTWARE_STATEMENT_LIMIT,
 )
@@ -26,7 +24,6 @@ _TYPES: Final = frozenset({"software-statement+jwt", "JWT"})  # no type is regis
 _ALGORITHMS: Final = frozenset(SIGNING_ALGORITHMS)
 _ISSUER_LIMIT: Final = 512  # characters
 _NAME_LIMIT: Final = 255  # characters of a jti, a software_id, a software_version
-_AHEAD: Final = seconds(CLOCK_AHEAD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ from typing import Final
 DOMAIN: Final = "example"  # every value has a name below it, so that none waits for another's site
 _STRANGER: Final = f"hostile.{DOMAIN}"
 PUBLIC: Final = "9.20.30.40"
-PUBLIC_6: Final = "2600:aaaa::40"
 SILENT: Final = 8443  # a port that accepts and never says anything
 DRIBBLE: Final = 8444  # a port whose handshake comes byte by byte
 CLOSED: Final = 8445  # a port at which nobody listens

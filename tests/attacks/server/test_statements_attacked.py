@@ -57,9 +57,9 @@ def _own_key_in_the_header(agent: Registrant) -> str:
     return agent.authority.signed(agent.claims(), key=key, jwk=key.jwk())
 
 
-def _high_s(agent: Registrant) -> str:
-    """The other one of two signatures that hold: the statement is still the same one."""
-    head, _, signature = agent.statement().rpartition(".")
+def _other_signature(statement: str) -> str:
+    """The other one of two signatures that hold (ECDSA): the statement is still the same one."""
+    head, _, signature = statement.rpartition(".")
     octets = unb64(signature)
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     other = (order - int.from_bytes(octets[32:])).to_bytes(32)
@@ -284,6 +284,16 @@ async def test_a_thousand_registrations_by_one_statement_are_as_many_as_it_allow
     assert statuses == [201] * 3 + [400] * 997
     assert len(house.kept) == 3
     assert len(house.store.rows.attempts) <= 20  # and nothing is counted of what was refused
+
+
+@pytest.mark.attack("DCR-05")
+async def test_another_signature_makes_no_other_statement(house: AttackedHouse) -> None:
+    agent = house.registrant()
+    statement = agent.statement()
+    other = _other_signature(statement)
+    assert other != statement
+    await agent.registered(statement=other)
+    await refused(house, agent.register(statement=statement), NO_STATEMENT)
 
 
 @pytest.mark.attack("DCR-05")
