@@ -31,6 +31,7 @@ from fapi_as.adapters.tls import server_certificate
 from fapi_as.adapters.tls.client_trust import ClientTrust, NoTrust
 from fapi_as.adapters.tls.proxy_trust import ProxyTrust, read_proxy_trust
 from fapi_as.adapters.tls.watched_file import UnusableFile
+from fapi_as.adapters.turns import PacedTurns
 from fapi_as.ports import CertificateTrust, ClientDocuments, Clock
 from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.errors import StorageUnavailable
@@ -264,6 +265,7 @@ def _context(settings: Settings, adapters: _Adapters, clock: Clock) -> Context:
         client_keys=client_keys,
         client_documents=client_documents,
         certificate_trust=_client_trust(settings.mtls),
+        registration_turns=PacedTurns(),
         fetch=adapters.fetch,
         proof_keys=ProofKeys(),
         nonce_key=adapters.sealing.derive("dpop-nonce", DEFAULT_TENANT),

@@ -9,7 +9,7 @@ from fapi_as.protocol.audit_events import Stamp
 from fapi_as.protocol.authorization import LiveAuthorization
 from fapi_as.protocol.client import ClientKeySet, RegisteredClient
 from fapi_as.protocol.decisions import Decision
-from fapi_as.protocol.effects import HandleKind
+from fapi_as.protocol.effects import Attempt, HandleKind, Register
 from fapi_as.protocol.fetched_document import FetchedDocument
 from fapi_as.protocol.handles import KeptHandle
 from fapi_as.protocol.registration import InitialAccessToken, KeptRegistration, TrustedAuthority
@@ -86,6 +86,10 @@ class Reading(Protocol):
 
     async def is_allowed_something(self, client_id: str, now: int) -> bool:
         """Whether a client with this id has an authorization that has not ended."""
+        ...
+
+    async def has_room(self, effect: Attempt | Register, now: int) -> bool:
+        """Whether this would find room now; only the transaction decides, and what has none needs no transaction."""
         ...
 
     async def user_named(self, username: str) -> RegisteredUser | None:
@@ -210,6 +214,18 @@ class Passwords(Protocol):
 
         Raises:
             TooManyRequests: the pool's queue is full.
+        """
+        ...
+
+
+class Turns(Protocol):
+    """Work that is dear and rare waits for its turn, so that it does not hold up what is cheap and frequent."""
+
+    async def take(self) -> None:
+        """Come back when it is the caller's turn.
+
+        Raises:
+            TooManyRequests: too many are waiting.
         """
         ...
 

@@ -22,6 +22,7 @@ from fapi_as.ports import (
     Signer,
     Store,
     StoreCheck,
+    Turns,
 )
 from fapi_as.protocol.access_token import Binding
 from fapi_as.protocol.client import AuthenticatedClient
@@ -133,6 +134,7 @@ class Context:
     client_keys: ClientKeys
     client_documents: ClientDocuments
     certificate_trust: CertificateTrust
+    registration_turns: Turns
     fetch: Fetch
     proof_keys: ProofKeys
     nonce_key: bytes

@@ -11,16 +11,21 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import quote
+
+from rs_kit.adapters.clock import monotonic_seconds
 
 Result = TypeVar("Result")
 
 BUSY_SECONDS: Final = 5.0  # STO-04: a locked database is an answer within 6 s
 _WAL_LIMIT: Final = 64 * 1024 * 1024  # bytes that the write-ahead log may keep after a checkpoint
 _WAL_PAGES: Final = 256  # 1 MiB: a log that is let grow fills a small disk, and then nothing can be moved out of it
+_LOOK_SECONDS: Final = 0.001  # between two looks whether another process has let go of the database
+_PRIMARY: Final = 0xFF  # of SQLite's extended result codes
 
 
 class WriterUnavailable(Exception):
@@ -118,7 +123,8 @@ class SqliteWriter:
         self._closed = False
         self._is_open = True  # this and the next two: the writer thread's own
         self._waiting: list[_Waiting] = []
-        self._connection: sqlite3.Connection | None = open_connection()
+        self._patience = 0.0
+        self._connection: sqlite3.Connection | None = self._opened()
         self._first_file = self._present_file()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
@@ -194,12 +200,41 @@ class SqliteWriter:
         status = self._file.stat()
         return status.st_dev, status.st_ino
 
+    def _opened(self) -> sqlite3.Connection:
+        """A fresh connection, whose own patience is taken over from it.
+
+        SQLite would look again after ever longer sleeps, up to a tenth of a second: beside a process that writes many
+        units, who writes one would sleep through every moment in which the database is free.
+        """
+        connection = self._open_connection()
+        (milliseconds,) = connection.execute("PRAGMA busy_timeout").fetchone()
+        self._patience = milliseconds / 1000
+        connection.execute("PRAGMA busy_timeout=0")
+        return connection
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Have the database for oneself; a plain BEGIN would have no patience when it starts to write.
+
+        Raises:
+            sqlite3.Error: another process kept it for longer than we are patient, or it cannot be had at all.
+        """
+        until = monotonic_seconds() + self._patience
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or monotonic_seconds() >= until:
+                    raise
+                time.sleep(_LOOK_SECONDS)  # on a thread of its own
+            else:
+                return
+
     def _outcomes(self, batch: list[_Waiting]) -> list[_Outcome]:
         try:
             if self._present_file() != self._first_file:
                 raise FileNotFoundError("another file stands in the place of the database")
-            connection = self._connection = self._connection or self._open_connection()
-            connection.execute("BEGIN IMMEDIATE")  # a plain BEGIN ignores the busy timeout when it starts to write
+            connection = self._connection = self._connection or self._opened()
+            self._begin(connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, callers must be answered and the thread must live
             # whoever queued behind a locked database has waited, too: one time-out answers all of them
             self._receive(block=False)

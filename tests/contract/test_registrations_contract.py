@@ -93,6 +93,26 @@ async def test_a_software_has_as_many_clients_as_its_limit_and_neighbours_do_not
     assert harness.facts() == ()
 
 
+async def test_whether_there_is_room_is_told_without_a_registration(harness: Harness) -> None:
+    harness.put_authority()
+    reading = harness.store().reading
+    assert await reading.has_room(numbered(1), NOW)
+    assert await won(harness, numbered(1), numbered(2), at=NOW - 700)
+    assert await won(harness, numbered(3))
+    assert await reading.has_room(numbered(4), NOW)  # the first of them was never finished
+    young = replace(numbered(4), unfinished_before=NOW - 700)
+    assert not await reading.has_room(young, NOW)
+    for elsewhere in (
+        replace(young, software_id="another software"),
+        replace(young, software_id=None),
+        replace(young, approver="https://other-authority.example"),
+        replace(young, software_limit=4),
+    ):
+        assert await reading.has_room(elsewhere, NOW)
+    assert await client(harness, "agent 4") is None
+    assert await client(harness, "agent 1") is not None
+
+
 async def test_without_a_software_the_clients_of_the_approver_that_have_none_are_counted(harness: Harness) -> None:
     harness.put_authority()
     nameless = [replace(numbered(number), software_id=None, software_limit=2) for number in range(3)]

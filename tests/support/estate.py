@@ -15,6 +15,7 @@ from fapi_as.adapters.client_keys import PublishedKeys, RegisteredKeys
 from fapi_as.adapters.keys import Keyring, Sealing
 from fapi_as.adapters.store import Database, Operators, SharedCheck, migrate
 from fapi_as.adapters.tls.client_trust import NoTrust
+from fapi_as.adapters.turns import PacedTurns
 from fapi_as.adapters.web.application import build_application
 from fapi_as.adapters.web.asgi import Application
 from fapi_as.features import ENABLED, client_id_metadata
@@ -135,6 +136,7 @@ class Estate:
                     monotonic=_seconds_of(clock),
                 ),
                 certificate_trust=NoTrust(),
+                registration_turns=PacedTurns(),
                 fetch=fetch or FakeFetch(),
                 proof_keys=ProofKeys(),
                 nonce_key=self.sealing.derive("dpop-nonce", tenant),

@@ -115,6 +115,19 @@ class PlainPasswords:
         return password_hash == self.hash(password)
 
 
+class Turns:
+    """It is always everybody's turn; `taken` counts them. Set `full` to have nobody wait any more."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.taken = 0
+
+    async def take(self) -> None:
+        if self.full:
+            raise TooManyRequests("too many wait for their turn")
+        self.taken += 1
+
+
 def context(
     store: MemoryStore | None = None,
     *,
@@ -141,6 +154,7 @@ def context(
         client_keys=RegisteredKeys(),
         client_documents=NoDocuments(),
         certificate_trust=certificate_trust or NoTrust(),
+        registration_turns=Turns(),
         fetch=FakeFetch(),
         proof_keys=ProofKeys(),
         nonce_key=NONCE_KEY,

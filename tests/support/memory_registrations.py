@@ -147,15 +147,9 @@ class MemoryRegistrations:
     def _register(self, effect: Register, now: int, record: Callable[[AuditFact], None]) -> bool:
         if effect.client_id in self._rows.clients:
             return False
-        same = [
-            row
-            for row in self._rows.clients.values()
-            if (row.approver, row.software_id) == (effect.approver, effect.software_id)
-        ]
+        same = self._of_its_software(effect)
         if len(same) >= effect.software_limit:
-            unfinished = [
-                row for row in same if row.last_used_at is None and row.registered_at < effect.unfinished_before
-            ]
+            unfinished = _unfinished(same, effect)
             if not unfinished or len(same) > effect.software_limit:
                 return False
             oldest = min(unfinished, key=lambda row: row.registered_at).client_id
@@ -180,6 +174,15 @@ class MemoryRegistrations:
             )
         )
         return True
+
+    def has_room(self, effect: Register) -> bool:
+        """Whether there is room, or a registration that would make some."""
+        same = self._of_its_software(effect)
+        return len(same) < effect.software_limit or bool(_unfinished(same, effect))
+
+    def _of_its_software(self, effect: Register) -> list[Registration]:
+        software = (effect.approver, effect.software_id)
+        return [row for row in self._rows.clients.values() if (row.approver, row.software_id) == software]
 
     def _replace(self, effect: ReplaceRegistration) -> bool:
         row = self._rows.clients.get(effect.client_id)
@@ -296,3 +299,7 @@ class MemoryRegistrations:
 
     def is_blocked(self, client_id: str) -> bool:
         return client_id in self._approvers.blocked
+
+
+def _unfinished(rows: list[Registration], effect: Register) -> list[Registration]:
+    return [row for row in rows if row.last_used_at is None and row.registered_at < effect.unfinished_before]

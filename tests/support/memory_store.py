@@ -37,6 +37,7 @@ from fapi_as.protocol.handles import KeptHandle
 from fapi_as.protocol.registration import InitialAccessToken, KeptRegistration, TrustedAuthority
 from fapi_as.protocol.resource import RegisteredResource
 from fapi_as.protocol.user import RegisteredUser
+from tests.support.memory_attempts import Attempts, counted, has_room
 from tests.support.memory_registrations import Approvers, MemoryRegistrations, RegistrationEffect, RegistrationRows
 
 
@@ -57,7 +58,7 @@ class _Rows:
     spent: set[tuple[HandleKind, bytes]] = field(default_factory=set)
     authorizations: dict[str, Open] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
-    attempts: dict[bytes, tuple[int, ...]] = field(default_factory=dict)
+    attempts: Attempts = field(default_factory=dict)
     facts: list[WrittenFact] = field(default_factory=list)
     registrations: RegistrationRows = field(default_factory=RegistrationRows)
 
@@ -214,7 +215,7 @@ class MemoryStore:
                     self.rows.revoked.add(effect.authorization_id)
                 return True
             case Attempt():
-                return self._attempt(effect, stamp.at)
+                return counted(self.rows.attempts, effect, stamp.at)
             case Forget():
                 self.rows.attempts.pop(effect.bucket, None)
                 return True
@@ -288,14 +289,6 @@ class MemoryStore:
         if effect.authorization_id in self.rows.authorizations:
             return False
         self.rows.authorizations[effect.authorization_id] = effect
-        return True
-
-    def _attempt(self, effect: Attempt, now: int) -> bool:
-        counted = self.rows.attempts.get(effect.bucket, ())
-        earlier = counted[-effect.limit :]
-        if len(earlier) == effect.limit and -effect.window_seconds < earlier[0] - now <= effect.window_seconds:
-            return False
-        self.rows.attempts[effect.bucket] = (*counted, now)
         return True
 
     def _require(self, effect: Require, now: int) -> bool:
@@ -388,6 +381,12 @@ class MemoryReading:
     async def is_allowed_something(self, client_id: str, now: int) -> bool:
         live = [await self.authorization(name, now) for name in self._store.rows.authorizations]
         return any(found is not None and found.client_id == client_id for found in live)
+
+    async def has_room(self, effect: Attempt | Register, now: int) -> bool:
+        self._store.check_available()
+        if isinstance(effect, Attempt):
+            return has_room(self._store.rows.attempts, effect, now)
+        return self._store.registrations.has_room(effect)
 
     async def user_named(self, username: str) -> RegisteredUser | None:
         self._store.check_available()

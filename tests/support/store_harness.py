@@ -14,7 +14,7 @@ from fapi_as.protocol.authority_registration import parse_authority
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.client_metadata import parse_client
 from fapi_as.protocol.decisions import Issue, Refuse
-from fapi_as.protocol.effects import Effect, Open, Register, ReplaceRegistration
+from fapi_as.protocol.effects import Attempt, Effect, Open, Register, ReplaceRegistration
 from fapi_as.protocol.errors import InvalidGrant
 from fapi_as.protocol.registration import InitialAccessToken, KeptRegistration
 from fapi_as.protocol.registration_policy import parse_policy
@@ -260,8 +260,16 @@ def issue(*effects: Effect, at: Effect | None = None, lost: Refuse = REFUSAL) ->
 
 
 async def won(harness: Harness, *effects: Effect, at: int = NOW) -> bool:
-    outcome = await harness.store().commit(issue(*effects), replace(STAMP, at=at))
-    return isinstance(outcome, Issue)
+    """Whether the last effect was won; for a single one, whether it has room was foretold rightly."""
+    store, last = harness.store(), effects[-1]
+    has_room = isinstance(last, Attempt | Register) and await store.reading.has_room(last, at)
+    outcome = await store.commit(issue(*effects), replace(STAMP, at=at))
+    is_won = isinstance(outcome, Issue)
+    if len(effects) == 1 and isinstance(last, Attempt):
+        assert has_room is is_won
+    if len(effects) == 1 and isinstance(last, Register):
+        assert has_room or not is_won
+    return is_won
 
 
 async def client(harness: Harness, client_id: str = "agent") -> RegisteredClient | None:

@@ -24,6 +24,7 @@ import pytest
 
 from fapi_as.adapters.keys import Sealing
 from fapi_as.adapters.store import Database
+from fapi_as.adapters.turns import PAUSE_SECONDS
 from tests.support.authorization_server import (
     RESOURCE,
     SCOPE,
@@ -109,6 +110,7 @@ class Place:
     async def registration(self) -> Reply:
         self.agent.software_id = f"another software {time.monotonic_ns()}"
         body = json.dumps({"software_statement": self.agent.statement()}).encode()
+        await asyncio.sleep(2 * PAUSE_SECONDS)  # whoever registers alone does not wait for a turn
         reply = await self.lines[0].send(ready(self.agent.register_request(body)))
         self.lines.append(self.lines.pop(0))
         assert reply.status == 201, reply.body

@@ -41,7 +41,7 @@ LINES: Final = 50
 ROUNDS: Final = 20 if FULL else 4
 COPIES: Final = 50
 WATCHERS: Final = 16
-RATE: Final = 40.0  # token requests a second, while their time is taken
+RATE: Final = 100.0  # token requests a second, while their time is taken: a hundredth of them must be more than one
 SECONDS: Final = 5.0 if FULL else 2.0
 # a hundredth of a few seconds' requests is one request: a short run judges by the slowest tenth, and with more patience
 PERCENT, NOISE_SECONDS = (99, 0.010) if FULL else (90, 0.100)

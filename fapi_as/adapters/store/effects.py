@@ -8,7 +8,7 @@ from typing import assert_never
 from fapi_as.adapters.store.approver_statements import approver_statements
 from fapi_as.adapters.store.registration_effects import RegistrationEffects
 from fapi_as.adapters.store.sealed_payload import Seal, associated_data
-from fapi_as.adapters.store.statements import statements
+from fapi_as.adapters.store.statements import attempt_room, statements
 from fapi_as.protocol.audit_events import AuditFact, Stamp
 from fapi_as.protocol.decisions import Decision, meaning_of_loss
 from fapi_as.protocol.effects import (
@@ -146,10 +146,8 @@ class Effects:
         return transaction.execute(self._text.open, parameters).rowcount == 1
 
     def _attempt(self, transaction: Transaction, effect: Attempt, now: int) -> bool:
-        bucket = (self._tenant, effect.bucket)
-        row = (*bucket, now, now + effect.window_seconds, *bucket)
-        room = (*bucket, effect.limit, now - effect.window_seconds, now + effect.window_seconds)
-        return transaction.execute(self._text.attempt, row + room).rowcount == 1
+        row = (self._tenant, effect.bucket, now, now + effect.window_seconds)
+        return transaction.execute(self._text.attempt, row + attempt_room(self._tenant, effect, now)).rowcount == 1
 
     def _require(self, transaction: Transaction, effect: Require, now: int) -> bool:
         if effect.required in {Required.AUTHORIZATION, Required.DOCUMENT} and effect.version is not None:

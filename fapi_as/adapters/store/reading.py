@@ -13,12 +13,13 @@ from urllib.parse import quote
 
 from fapi_as.adapters.store.approver_statements import approver_statements
 from fapi_as.adapters.store.approvers import Approver, parsed_approver, parsed_initial_token
+from fapi_as.adapters.store.registration_statements import registration_statements, software_of
 from fapi_as.adapters.store.sealed_payload import BrokenSeal, Seal, associated_data
-from fapi_as.adapters.store.statements import statements
+from fapi_as.adapters.store.statements import attempt_room, statements
 from fapi_as.protocol.authorization import LiveAuthorization
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.client_metadata import parse_client
-from fapi_as.protocol.effects import HandleKind
+from fapi_as.protocol.effects import Attempt, HandleKind, Register
 from fapi_as.protocol.errors import ProtocolError, StorageUnavailable
 from fapi_as.protocol.handles import KeptHandle
 from fapi_as.protocol.registration import InitialAccessToken, KeptRegistration, TrustedAuthority
@@ -114,6 +115,7 @@ class SqliteReading:
         self._seal = seal
         self._text = statements()
         self._approver_text = approver_statements()
+        self._registration_text = registration_statements()
         self._epoch = -1
         self._clients: dict[str, RegisteredClient] = {}
         self._approvers: dict[str, Approver | None] = {}
@@ -262,6 +264,15 @@ class SqliteReading:
     async def is_allowed_something(self, client_id: str, now: int) -> bool:
         """Whether a client with this id has an authorization that has not ended."""
         return self._reader.one(self._text.live_of_client, (self._tenant, client_id, now)) is not None
+
+    async def has_room(self, effect: Attempt | Register, now: int) -> bool:
+        """Whether this would find room now; only the transaction decides, and what has none needs no transaction."""
+        if isinstance(effect, Attempt):
+            return self._reader.one(self._text.has_room, attempt_room(self._tenant, effect, now)) is not None
+        software, text = software_of(self._tenant, effect), self._registration_text
+        if self._reader.one(text.is_full, (*software, effect.software_limit)) is None:
+            return True
+        return self._reader.one(text.oldest_unfinished, (*software, effect.unfinished_before)) is not None
 
     async def user_named(self, username: str) -> RegisteredUser | None:
         """The user with this name, disabled ones too (the caller decides after the password)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, assert_never
 
-from fapi_as.adapters.store.registration_statements import registration_statements
+from fapi_as.adapters.store.registration_statements import registration_statements, software_of
 from fapi_as.protocol.audit_events import AuditEvent, AuditFact, Stamp
 from fapi_as.protocol.effects import (
     MarkUsed,
@@ -67,7 +67,7 @@ class RegistrationEffects:
             effect.token_jkt,
             effect.expires_at,
         )
-        software = (self._tenant, effect.approver, effect.software_id)
+        software = software_of(self._tenant, effect)
         room = (*software, effect.software_limit)
         if transaction.execute(self._text.register, (*row, *room)).rowcount == 1:
             return True

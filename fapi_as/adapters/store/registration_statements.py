@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BindParameter,
@@ -23,6 +23,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from fapi_as.adapters.store import tables
 from fapi_as.adapters.store.statements import beside_the_key, insert_of, is_enabled, table_of, text_of
+from fapi_as.protocol.effects import Register
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class RegistrationStatements:
     """SQLite text; the comment of each names its parameters in order."""
 
     register: str  # the columns in order (the tenant again for the version), tenant, approver, software_id, limit
+    is_full: str  # tenant, approver, software_id, limit
     is_taken: str  # tenant, client_id
     oldest_unfinished: str  # tenant, approver, software_id, before
     remove: str  # tenant, client_id
@@ -52,6 +54,7 @@ def registration_statements() -> RegistrationStatements:
     """
     return RegistrationStatements(
         register=_register(),
+        is_full=text_of(_is_full(), *_FULL),
         is_taken=text_of(select(literal_column("1")).where(_this_client()), "tenant", "client_id"),
         oldest_unfinished=_oldest_unfinished(),
         remove=text_of(delete(table_of(tables.Client)).where(_this_client()), "tenant", "client_id"),
@@ -67,6 +70,11 @@ def registration_statements() -> RegistrationStatements:
         spend_initial_token=_spend_initial_token(),
         next_epoch=_next_epoch(),
     )
+
+
+def software_of(tenant: str, effect: Register) -> tuple[object, ...]:
+    """The parameters that name the clients among which one is registered."""
+    return tenant, effect.approver, effect.software_id
 
 
 def _this_client() -> ColumnElement[bool]:
@@ -91,10 +99,12 @@ def _this_software() -> ColumnElement[bool]:
     )
 
 
-def _register() -> str:
-    """One statement, so that 50 at once cannot all find room (RAC-09): the limit-th client of a software is absent."""
-    table = table_of(tables.Client)
-    others = table.alias("others")
+_FULL: Final = ("software_tenant", "software_approver", "software_of", "software_limit")
+
+
+def _is_full() -> Select[Any]:
+    """The limit-th client of a software: a row where there is no room for another one."""
+    others = table_of(tables.Client).alias("others")
     nth: Select[Any] = (
         select(literal_column("1"))
         .select_from(others)
@@ -104,7 +114,12 @@ def _register() -> str:
             others.c.software_id.is_not_distinct_from(bindparam("software_of")),
         )
     )
-    full: Any = nth.limit(literal_column("1")).offset(bindparam("software_limit") - literal_column("1"))
+    return nth.limit(literal_column("1")).offset(bindparam("software_limit") - literal_column("1"))
+
+
+def _register() -> str:
+    """One statement, so that 50 at once cannot all find room (RAC-09)."""
+    table = table_of(tables.Client)
     epoch = table_of(tables.Epoch).c
     version = select(func.coalesce(func.max(epoch.value), literal_column("0"))).where(
         epoch.tenant == bindparam("epoch_tenant")
@@ -114,11 +129,11 @@ def _register() -> str:
         *("approver", "software_id", "statement", "statement_jti", "token_digest", "token_jkt", "expires_at"),
     )
     row: Any = select(*(version.scalar_subquery() if name == "version" else bindparam(name) for name in names)).where(
-        ~full.exists()
+        ~_is_full().exists()
     )
     bound = tuple("epoch_tenant" if name == "version" else name for name in names)
     text = insert(table).from_select(names, row).on_conflict_do_nothing()
-    return text_of(text, *bound, "software_tenant", "software_approver", "software_of", "software_limit")
+    return text_of(text, *bound, *_FULL)
 
 
 def _oldest_unfinished() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -32,6 +32,7 @@ from sqlalchemy.sql.operators import custom_op
 from sqlmodel import SQLModel
 
 from fapi_as.adapters.store import tables
+from fapi_as.protocol.effects import Attempt
 
 
 class MisboundStatement(Exception):
@@ -49,6 +50,7 @@ class Statements:
     open: str  # the columns of an authorization in order, without revoked_at
     revoke: str  # now, tenant, authorization_id
     attempt: str  # tenant, bucket, at, delete_after, tenant, bucket, tenant, bucket, limit, since, implausible
+    has_room: str  # tenant, bucket, tenant, bucket, limit, since, implausible
     forget: str  # tenant, bucket
     give_back: str  # tenant, bucket, tenant, bucket
     record: str  # the columns of an audit fact in order, without id
@@ -81,6 +83,7 @@ def statements() -> Statements:
         open=_insert_new(tables.Authorization, without="revoked_at"),
         revoke=_revoke(),
         attempt=_attempt(),
+        has_room=_has_room(),
         forget=_forget(),
         give_back=_give_back(),
         record=_record(),
@@ -97,6 +100,12 @@ def statements() -> Statements:
         user_named=text_of(_users().where(at(tables.User, "username")), "tenant", "username"),
         user=text_of(_users().where(at(tables.User, "subject"), is_enabled(tables.User)), "tenant", "subject"),
     )
+
+
+def attempt_room(tenant: str, attempt: Attempt, now: int) -> tuple[object, ...]:
+    """The parameters of `has_room`, which `attempt` ends with, too."""
+    own = (tenant, attempt.bucket)
+    return (*own, *own, attempt.limit, now - attempt.window_seconds, now + attempt.window_seconds)
 
 
 def table_of(model: type[SQLModel]) -> Table:
@@ -205,17 +214,19 @@ def _revoke() -> str:
     return text_of(ended, "now", "tenant", "authorization_id")
 
 
-def _attempt() -> str:
-    """One statement, so that a hundred attempts at once cannot all find room (RAC-13).
+_ROOM: Final = ("tenant", "bucket", "limit", "since", "implausible")
+
+
+def _next_with_room() -> Select[Any]:
+    """The number of the next attempt, if there is room for it.
 
     There is room when the attempt that lies `limit` before the next one is out of the window. That is one look, however
     many attempts a bucket holds. One further ahead than a window was counted by a clock that ran ahead: it holds nobody
     up for as long as that was (TIM-02).
     """
     table = table_of(tables.Tried)
-    bucket = at(tables.Tried, "tenant", "bucket")
     last = select((func.coalesce(func.max(table.c.number), literal_column("0")) + literal_column("1")).label("number"))
-    following = last.where(bucket).subquery("following")
+    following = last.where(at(tables.Tried, "tenant", "bucket")).subquery("following")
     earlier = table.alias("earlier")
     full = exists().where(
         earlier.c.tenant == bindparam("tenant"),
@@ -224,13 +235,22 @@ def _attempt() -> str:
         earlier.c.at > bindparam("since"),
         earlier.c.at <= bindparam("implausible"),
     )
-    row: Any = select(
-        bindparam("tenant"), bindparam("bucket"), following.c.number, bindparam("at"), bindparam("delete_after")
-    ).where(~full)
-    names = ("tenant", "bucket", "number", "at", "delete_after")
-    text = insert(table).from_select(names, row)
-    room = ("tenant", "bucket", "limit", "since", "implausible")
-    return text_of(text, "tenant", "bucket", "at", "delete_after", "tenant", "bucket", *room)
+    return select(following.c.number).where(~full)
+
+
+def _attempt() -> str:
+    """One statement, so that a hundred attempts at once cannot all find room (RAC-13)."""
+    following = _next_with_room()
+    number = following.selected_columns.number
+    row: Any = following.with_only_columns(
+        bindparam("tenant"), bindparam("bucket"), number, bindparam("at"), bindparam("delete_after")
+    )
+    text = insert(table_of(tables.Tried)).from_select(("tenant", "bucket", "number", "at", "delete_after"), row)
+    return text_of(text, "tenant", "bucket", "at", "delete_after", "tenant", "bucket", *_ROOM)
+
+
+def _has_room() -> str:
+    return text_of(_next_with_room(), "tenant", "bucket", *_ROOM)
 
 
 def _forget() -> str:

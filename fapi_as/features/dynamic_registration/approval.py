@@ -19,6 +19,7 @@ from fapi_as.protocol.errors import (
     InvalidSoftwareStatement,
     ProtocolError,
     StorageUnavailable,
+    TooManyRequests,
     UnapprovedSoftwareStatement,
 )
 from fapi_as.protocol.handles import digest_of
@@ -40,6 +41,7 @@ async def approved(context: Context, request: EndpointRequest, statement: object
         ResourceRefused: none, or an initial access token that does not count (RFC 7591 §3).
         InvalidSoftwareStatement, UnapprovedSoftwareStatement: RFC 7591 §3.2.2.
         InvalidDpopProof, UseDpopNonce: the proof beside a statement is wrong.
+        TooManyRequests: too many wait for their turn.
         StorageUnavailable: the store cannot answer.
     """
     try:
@@ -48,7 +50,7 @@ async def approved(context: Context, request: EndpointRequest, statement: object
             raise MissingToken("neither a statement nor a token")
         if offered is not None and statement is None:
             return await _by_token(context, request, offered)
-    except StorageUnavailable:
+    except (StorageUnavailable, TooManyRequests):
         raise
     except ProtocolError as error:
         raise as_resource(context, request, error) from None
@@ -75,12 +77,14 @@ async def by_statement(
 
     Raises:
         InvalidSoftwareStatement, UnapprovedSoftwareStatement: RFC 7591 §3.2.2.
+        TooManyRequests: too many wait for their turn.
         StorageUnavailable: the store cannot answer.
     """
     presented = software_statement.present(statement)
     authority = await context.reading.authority(presented.issuer)
     if authority is None:  # nothing is fetched for a stranger's sake (DCR-03)
         raise UnapprovedSoftwareStatement("statement: iss is not trusted, or suspended")
+    await context.registration_turns.take()
     try:
         keys = await context.client_keys.keys(authority, presented.kid)
     except KeysUnavailable as error:
@@ -132,6 +136,7 @@ async def _by_token(context: Context, request: EndpointRequest, offered: Credent
     found = await context.reading.initial_access_token(digest_of(offered.token))
     if found is None:
         raise InvalidToken("initial access token: unknown or revoked")
+    await context.registration_turns.take()
     proof = proved(context, request, offered, found.jkt)
     if request.now >= found.expires_at or found.uses_left <= 0:
         raise InvalidToken("initial access token: over or used up")

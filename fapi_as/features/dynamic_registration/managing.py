@@ -18,13 +18,14 @@ from fapi_as.features.dynamic_registration.credentials import (
 )
 from fapi_as.features.dynamic_registration.information import PATH, Information, information
 from fapi_as.features.dynamic_registration.offered import require_sector_document
-from fapi_as.features.dynamic_registration.registering import described
+from fapi_as.features.dynamic_registration.registering import described, require_room_for
 from fapi_as.features.dynamic_registration.rules import (
     Approved,
     PresentedToken,
     decide_reading,
     decide_removal,
     decide_update,
+    of_its_updates,
     require_replacement,
 )
 from fapi_as.kernel.door import refuse_client, settle
@@ -108,6 +109,8 @@ async def _update(context: Context, request: EndpointRequest, manager: _Manager)
     asked, kept = read_body(request), manager.kept
     require_replacement(asked.members, manager.client_id)
     by = await _approved_again(context, request, manager, asked)
+    by = by.counted(of_its_updates(manager.client_id))
+    await require_room_for(context, request, by.lost)
     client = described(context, request, asked, by, manager.client_id)
     await require_sector_document(context, client)
     once = await verified_signature(context, request, asked, client)
@@ -189,6 +192,7 @@ async def _approved_again(context: Context, request: EndpointRequest, manager: _
         InvalidSoftwareStatement, UnapprovedSoftwareStatement: the statement does not hold any more, or another one
             is of another authority or about other software.
         InvalidClientMetadata: a statement for a client that none has approved.
+        TooManyRequests: too many wait for their turn.
     """
     kept, presented = manager.kept, manager.presented
     if kept.policy is None:
@@ -196,6 +200,7 @@ async def _approved_again(context: Context, request: EndpointRequest, manager: _
     if kept.statement is None:
         if asked.statement is not None:
             raise InvalidClientMetadata("a statement for a token's client", "this client has no software statement")
+        await context.registration_turns.take()
         return _by_its_token(kept, presented)
     on_file = asked.statement is None or asked.statement == kept.statement
     offered = kept.statement if on_file else asked.statement

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
@@ -11,12 +12,20 @@ from fapi_as.features.dynamic_registration.asked import Asked, read_body, verifi
 from fapi_as.features.dynamic_registration.credentials import as_resource, count_failure, counted_source, require_room
 from fapi_as.features.dynamic_registration.information import PATH, Information, information
 from fapi_as.features.dynamic_registration.offered import require_offered, require_sector_document
-from fapi_as.features.dynamic_registration.rules import Approved, decide_registration
+from fapi_as.features.dynamic_registration.rules import (
+    Approved,
+    decide_registration,
+    of_a_day,
+    of_a_source,
+    of_its_software,
+)
 from fapi_as.kernel.door import settle
 from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.kernel.seam import Context, Endpoint, Face
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.client_metadata import parse_client
+from fapi_as.protocol.decisions import Refuse
+from fapi_as.protocol.effects import Attempt, Effect, Register
 from fapi_as.protocol.errors import (
     InvalidSoftwareStatement,
     ProtocolError,
@@ -52,13 +61,16 @@ async def register(context: Context, request: EndpointRequest) -> Json:
 async def _register(context: Context, request: EndpointRequest) -> Json:
     asked = read_body(request)
     by = await approved(context, request, asked.statement)
+    by = by.counted(of_a_day(by))
+    by = by.counted(of_a_source(counted_source(request), context.policy.registrations_per_source))
+    await require_room_for(context, request, by.lost)
     client = described(context, request, asked, by, _CLIENT_ID + context.entropy.identifier())
     await require_sector_document(context, client)
     once = await verified_signature(context, request, asked, client)
     token = context.entropy.handle()
-    by = by.with_signature(once).counted_for(counted_source(request), context.policy.registrations_per_source)
-    decision = decide_registration(client, digest_of(token), by, context.policy, request.stamp)
-    await settle(context, request, decision)
+    beside = of_its_software(client, digest_of(token), by, context.policy, request.stamp)
+    await require_room_for(context, request, beside)
+    await settle(context, request, decide_registration(client, by.with_signature(once).counted(beside)))
     told = Information(
         token=token,
         registered_at=request.now,
@@ -67,6 +79,18 @@ async def _register(context: Context, request: EndpointRequest) -> Json:
         status=HTTPStatus.CREATED,  # RFC 7591 §3.2.1
     )
     return information(context, request, client, told)
+
+
+async def require_room_for(context: Context, request: EndpointRequest, quotas: Mapping[Effect, Refuse]) -> None:
+    """Refuse without a transaction what has no room now, however many ask (DCR-16); only a transaction lets one in.
+
+    Raises:
+        ProtocolError: what losing the effect means.
+        StorageUnavailable: the store cannot answer.
+    """
+    for effect, lost in quotas.items():
+        if isinstance(effect, Attempt | Register) and not await context.reading.has_room(effect, request.now):
+            raise lost.error
 
 
 def described(

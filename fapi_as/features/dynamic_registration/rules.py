@@ -69,18 +69,11 @@ class Approved:
         if once is None:
             return self
         sentence = "the signed registration request is not valid"
-        refusal = Refuse(error=InvalidClientMetadata("signed registration: sent before", sentence))
-        return replace(self, effects=(*self.effects, once), lost={**self.lost, once: refusal})
+        return self.counted({once: Refuse(error=InvalidClientMetadata("signed registration: sent before", sentence))})
 
-    def counted_for(self, source: str | None, limit: int) -> Approved:
-        """The same, counted among the registrations of a source; None is nobody in particular, whom nothing tells."""
-        if source is None:
-            return self
-        one = Attempt(
-            bucket=bucket("registrations from", source), limit=limit, window_seconds=seconds(REGISTRATIONS_WINDOW)
-        )
-        lost = {**self.lost, one: _too_many("registrations from one source")}
-        return replace(self, effects=(*self.effects, one), lost=lost)
+    def counted(self, quotas: Mapping[Effect, Refuse]) -> Approved:
+        """The same with what is spent or counted after what it has already, each with the refusal of who loses it."""
+        return replace(self, effects=(*self.effects, *quotas), lost={**self.lost, **quotas})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +99,39 @@ def statement_uses(presented: PresentedStatement, verified: VerifiedStatement, p
     )
 
 
-def decide_registration(
+def of_a_day(by: Approved) -> Mapping[Effect, Refuse]:
+    """One registration among those that an approver may let in within a day (DCR-16)."""
+    attempt = Attempt(
+        bucket=bucket("registrations of", by.approval.approver),
+        limit=by.policy.clients_per_day,
+        window_seconds=seconds(CLIENTS_PER_DAY_WINDOW),
+    )
+    return {attempt: _too_many("registrations by one approver in a day")}
+
+
+def of_a_source(source: str | None, limit: int) -> Mapping[Effect, Refuse]:
+    """One among the registrations of a source; None is nobody in particular, whom nothing tells."""
+    if source is None:
+        return {}
+    attempt = Attempt(
+        bucket=bucket("registrations from", source), limit=limit, window_seconds=seconds(REGISTRATIONS_WINDOW)
+    )
+    return {attempt: _too_many("registrations from one source")}
+
+
+def of_its_updates(client_id: str) -> Mapping[Effect, Refuse]:
+    """One update among those that a client may make within a while."""
+    attempt = Attempt(
+        bucket=bucket("updates of", client_id), limit=UPDATES_PER_CLIENT, window_seconds=seconds(REGISTRATIONS_WINDOW)
+    )
+    return {attempt: _too_many("updates of one client")}
+
+
+def of_its_software(
     client: RegisteredClient, token_digest: bytes, by: Approved, policy: Policy, stamp: Stamp
-) -> Issue:
-    """A new client beside all others; never in the place of one (DCR-17), and never more than there may be (DCR-16)."""
-    statement, jkt = by.statement, None if by.proof is None else by.proof.jkt
+) -> Mapping[Effect, Refuse]:
+    """A new client beside all others of its software, never in the place of one (DCR-17)."""
+    statement = by.statement
     register = Register(
         client_id=client.client_id,
         registration=kept_json(client),
@@ -121,26 +142,22 @@ def decide_registration(
         statement=None if statement is None else statement.compact,
         statement_jti=None if statement is None else statement.jti,
         token_digest=token_digest,
-        token_jkt=jkt,
+        token_jkt=None if by.proof is None else by.proof.jkt,
         expires_at=stamp.at + seconds(policy.pending_client_lifetime),
     )
-    of_day = Attempt(
-        bucket=bucket("registrations of", by.approval.approver),
-        limit=by.policy.clients_per_day,
-        window_seconds=seconds(CLIENTS_PER_DAY_WINDOW),
-    )
-    lost: dict[Effect, Refuse] = {
-        of_day: _too_many("registrations by one approver in a day"),
-        register: _too_many("clients of one software"),
-    }
+    return {register: _too_many("clients of one software")}
+
+
+def decide_registration(client: RegisteredClient, by: Approved) -> Issue:
+    """A client is let in when everything that its approval counts and spends is won."""
     fact = AuditFact(
         event=AuditEvent.CLIENT_REGISTERED,
         client_id=client.client_id,
         detail=_told(by),
         scope=" ".join(sorted(client.scope)),
-        jkt=jkt,
+        jkt=None if by.proof is None else by.proof.jkt,
     )
-    return Issue(effects=(*by.effects, of_day, register, Record(fact=fact)), lost={**by.lost, **lost})
+    return Issue(effects=(*by.effects, Record(fact=fact)), lost=by.lost)
 
 
 def decide_update(
@@ -155,11 +172,6 @@ def decide_update(
         statement=None if by.statement is None else by.statement.compact,
         statement_jti=None if by.statement is None else by.statement.jti,
     )
-    of_client = Attempt(
-        bucket=bucket("updates of", client.client_id),
-        limit=UPDATES_PER_CLIENT,
-        window_seconds=seconds(REGISTRATIONS_WINDOW),
-    )
     changed = changed_members(kept.client, client)
     fact = AuditFact(
         event=AuditEvent.CLIENT_UPDATED,
@@ -169,12 +181,8 @@ def decide_update(
         jkt=kept.token_jkt,
     )
     return Issue(
-        effects=(*by.effects, of_client, replaced, Record(fact=fact)),
-        lost={
-            **by.lost,
-            of_client: _too_many("updates of one client"),
-            replaced: Refuse(error=presented.not_counting),
-        },
+        effects=(*by.effects, replaced, Record(fact=fact)),
+        lost={**by.lost, replaced: Refuse(error=presented.not_counting)},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fapi_as.protocol.audit_events import AuditEvent
+from fapi_as.protocol.profile import UPDATES_PER_CLIENT
 from tests.support.fapi_client import error_of
 from tests.support.registration_house import MUTUAL_TLS_URL, ChangingStore, RegistrationHouse, changing
 from tests.support.registration_scene import Registrant
@@ -36,6 +37,20 @@ async def test_a_client_that_was_removed_meanwhile_is_not_managed(house: Registr
     assert not house.store.facts_of(AuditEvent.CLIENT_UPDATED)
     assert not house.store.facts_of(AuditEvent.CLIENT_UNREGISTERED)
     assert house.store.facts[-1].client_id == agent.client_id
+
+
+async def test_a_client_that_has_updated_itself_too_often_is_refused_without_a_transaction(
+    house: RegistrationHouse,
+) -> None:
+    agent = await registered(house)
+    for _ in range(UPDATES_PER_CLIENT):
+        assert (await agent.manage("PUT", agent.replacement())).status_code == 200
+    tried: list[bool] = []
+    changing(house).meanwhile = lambda: tried.append(True)
+    house.context.refusals_of_clients.spend = lambda *_, **__: False  # type: ignore[method-assign] # nor for a fact
+    response = await agent.manage("PUT", agent.replacement())
+    assert (response.status_code, error_of(response)) == (429, "invalid_request")
+    assert tried == []
 
 
 @pytest.mark.parametrize("change", ["the authority is suspended", "the software is withdrawn", "another policy"])

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -144,6 +145,39 @@ async def test_a_locked_database_fails_everybody_who_waits_and_recovers_by_itsel
     other.execute("ROLLBACK")
     assert await writer.submit(partial(insert, 4)) == 4
     assert numbers(other) == [4]
+
+
+async def test_a_database_that_another_process_lets_go_of_is_had_at_once(path: Path, other: sqlite3.Connection) -> None:
+    """SQLite itself would sleep for a tenth of a second at a time by then, and miss every moment in between."""
+    writer = SqliteWriter(partial(connect, path))
+    other.execute("BEGIN IMMEDIATE")
+    waiting = writer.submit(partial(insert, 1))
+    await asyncio.sleep(0.4)  # SQLite's own sleeps grow to their full length within a third of a second
+    assert not waiting.done()
+    moments = 0
+    while not waiting.done() and moments < 20:
+        moments += 1
+        other.execute("ROLLBACK")
+        await asyncio.sleep(0.02)
+        other.execute("BEGIN IMMEDIATE")
+        await asyncio.sleep(0.02)
+    assert waiting.done()
+    assert moments <= 2  # the second one on a machine that had no time for the writer
+    await writer.close()
+
+
+async def test_a_locked_database_is_waited_for_as_long_as_its_connection_says(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        taken = {}
+        for seconds in (0.0, 0.3):
+            writer, begun = SqliteWriter(partial(connect, path, busy_seconds=seconds)), time.monotonic()
+            with pytest.raises(WriterUnavailable, match="locked"):
+                await writer.submit(partial(insert, 1))
+            taken[seconds] = time.monotonic() - begun
+            await writer.close()
+    assert taken[0.0] < 0.25
+    assert 0.3 <= taken[0.3] < 3.0
 
 
 async def test_a_full_disk_keeps_nothing_and_recovers_when_there_is_room(path: Path, other: sqlite3.Connection) -> None:
