@@ -229,6 +229,10 @@ class Turns(Protocol):
         """
         ...
 
+    def give_back(self) -> None:
+        """Let the next one go on at once, because nothing came of a turn."""
+        ...
+
 
 class Fetch(Protocol):
     """The only way to a URL that somebody else chose: https, public addresses, no redirects, bounded."""

@@ -28,7 +28,7 @@ class PacedTurns:
         self._pause_seconds = pause_seconds
         self._waiting_limit = waiting_limit
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._is_paused = False
+        self._pausing: asyncio.TimerHandle | None = None
 
     async def take(self) -> None:
         """Come back when it is the caller's turn.
@@ -37,7 +37,7 @@ class PacedTurns:
             TooManyRequests: too many are waiting.
         """
         loop = asyncio.get_running_loop()
-        if not self._is_paused:
+        if self._pausing is None:
             self._pause(loop)
             return
         if len(self._waiting) >= self._waiting_limit:
@@ -46,12 +46,18 @@ class PacedTurns:
         self._waiting.append(turn)
         await turn
 
+    def give_back(self) -> None:
+        """Let the next one go on at once, because nothing came of a turn."""
+        if self._pausing is not None:
+            self._pausing.cancel()
+            loop = asyncio.get_running_loop()
+            self._pausing = loop.call_later(0, self._go_on, loop)
+
     def _pause(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_paused = True
-        loop.call_later(self._pause_seconds, self._go_on, loop)
+        self._pausing = loop.call_later(self._pause_seconds, self._go_on, loop)
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_paused = False
+        self._pausing = None
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():  # whoever went away has no turn

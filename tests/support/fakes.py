@@ -116,16 +116,20 @@ class PlainPasswords:
 
 
 class Turns:
-    """It is always everybody's turn; `taken` counts them. Set `full` to have nobody wait any more."""
+    """It is always everybody's turn; `taken` and `given_back` count them. Set `full` to have nobody wait any more."""
 
     def __init__(self) -> None:
         self.full = False
         self.taken = 0
+        self.given_back = 0
 
     async def take(self) -> None:
         if self.full:
             raise TooManyRequests("too many wait for their turn")
         self.taken += 1
+
+    def give_back(self) -> None:
+        self.given_back += 1
 
 
 def context(

@@ -25,7 +25,7 @@ from fapi_as.protocol.errors import (
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.registration import ClaimNames, TrustedAuthority
-from fapi_as.protocol.software_statement import VerifiedStatement
+from fapi_as.protocol.software_statement import PresentedStatement, VerifiedStatement
 from rs_kit.protocol.dpop import VerifiedProof
 from rs_kit.protocol.errors import InvalidToken, MissingToken
 from rs_kit.protocol.http import Credentials
@@ -86,6 +86,41 @@ async def by_statement(
         raise UnapprovedSoftwareStatement("statement: iss is not trusted, or suspended")
     await context.registration_turns.take()
     try:
+        verified = await _verified(context, request, authority, presented, proof)
+    except ProtocolError:
+        context.registration_turns.give_back()  # whoever makes up statements holds up nobody who has one
+        raise
+    stands = Require(required=Required.APPROVER, identifier=authority.issuer, version=authority.version)
+    effects: tuple[Effect, ...] = (stands,)
+    lost: dict[Effect, Refuse] = {stands: Refuse(error=UnapprovedSoftwareStatement("statement: the authority changed"))}
+    if counted:
+        use = statement_uses(presented, verified, authority.policy)
+        lost[use] = Refuse(error=InvalidSoftwareStatement("statement: used before"))
+        effects += (use,)
+    return Approved(
+        approval=Approval(approver=authority.issuer, version=authority.version),
+        policy=authority.policy,
+        statement=verified,
+        proof=proof,
+        effects=effects,
+        lost=lost,
+    )
+
+
+async def _verified(
+    context: Context,
+    request: EndpointRequest,
+    authority: TrustedAuthority,
+    presented: PresentedStatement,
+    proof: VerifiedProof | None,
+) -> VerifiedStatement:
+    """What the authority says, brought by whoever may bring it, and not withdrawn.
+
+    Raises:
+        InvalidSoftwareStatement, UnapprovedSoftwareStatement: RFC 7591 §3.2.2.
+        StorageUnavailable: the store cannot answer.
+    """
+    try:
         keys = await context.client_keys.keys(authority, presented.kid)
     except KeysUnavailable as error:
         raise InvalidSoftwareStatement(f"statement: {error}") from None
@@ -103,21 +138,7 @@ async def by_statement(
         raise InvalidSoftwareStatement(f"statement: the certificate is not trusted: {untrusted}")
     if await context.reading.is_withdrawn(verified.issuer, verified.jti, verified.software_id):
         raise UnapprovedSoftwareStatement("statement: it or its software is withdrawn")
-    stands = Require(required=Required.APPROVER, identifier=authority.issuer, version=authority.version)
-    effects: tuple[Effect, ...] = (stands,)
-    lost: dict[Effect, Refuse] = {stands: Refuse(error=UnapprovedSoftwareStatement("statement: the authority changed"))}
-    if counted:
-        use = statement_uses(presented, verified, authority.policy)
-        lost[use] = Refuse(error=InvalidSoftwareStatement("statement: used before"))
-        effects += (use,)
-    return Approved(
-        approval=Approval(approver=authority.issuer, version=authority.version),
-        policy=authority.policy,
-        statement=verified,
-        proof=proof,
-        effects=effects,
-        lost=lost,
-    )
+    return verified
 
 
 def _untrusted(

@@ -51,6 +51,22 @@ async def test_between_two_turns_the_event_loop_is_everybodys(turns: PacedTurns)
     assert rounds > 3
 
 
+async def test_a_turn_that_is_given_back_has_no_pause() -> None:
+    turns = PacedTurns(pause_seconds=3600)
+    turns.give_back()  # nobody has one
+    taken = []
+
+    async def take_in_vain(number: int) -> None:
+        await turns.take()
+        taken.append(number)
+        turns.give_back()
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(take_in_vain(number) for number in range(100)))
+        await turns.take()
+    assert taken == list(range(100))
+
+
 async def test_whoever_went_away_takes_no_turn_from_the_others(turns: PacedTurns) -> None:
     failed: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, what: failed.append(what))
