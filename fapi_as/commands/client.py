@@ -15,6 +15,7 @@ from fapi_as.commands.refusals import refusals
 
 if TYPE_CHECKING:
     from fapi_as.adapters.store import StoredClient, StoredWithdrawal
+    from fapi_as.protocol.client import RegisteredClient
     from fapi_as.protocol.policy import Policy
     from fapi_as.settings import Fetch
 
@@ -37,10 +38,10 @@ def add(*, file: str, as_json: bool, config: Path) -> None:
     with desk(config) as work, refusals("stdin" if file == "-" else file):
         client_id = _chosen_id(members)
         _refuse_a_subject(client_id, {user.subject for user in work.operators.users()})
-        _refuse_unknown_grants(members)
-        _refuse_certificates_where_none_are_asked_for(members, work.settings.policy())
-        _refuse_a_jwks_uri_inside(members, work.settings.fetch.allowed_private_hosts)
-        _require_sector(client_id, members, work.settings.fetch)
+        registered = _parsed(members, client_id)
+        _refuse_what_is_not_offered(registered, work.settings.policy())
+        _refuse_a_jwks_uri_inside(registered, work.settings.fetch.allowed_private_hosts)
+        _require_sector(registered, work.settings.fetch)
         stored = work.operators.add_client(members, client_id, work.stamp)
     print_members(_shown(stored), as_json=as_json)
 
@@ -155,6 +156,12 @@ def _chosen_id(members: Mapping[str, Any]) -> str:
     return SystemEntropy().identifier() if pinned is None else require_client_id(pinned)
 
 
+def _parsed(members: Mapping[str, Any], client_id: str) -> RegisteredClient:
+    from fapi_as.protocol.client_metadata import parse_client
+
+    return parse_client(members, client_id=client_id, version=0)
+
+
 def _refuse_a_subject(client_id: str, subjects: set[str]) -> None:
     from fapi_as.protocol.metadata_members import InvalidClientMetadata
 
@@ -163,61 +170,37 @@ def _refuse_a_subject(client_id: str, subjects: set[str]) -> None:
         raise InvalidClientMetadata(sentence, sentence)
 
 
-def _refuse_unknown_grants(members: Mapping[str, Any]) -> None:
+def _refuse_what_is_not_offered(registered: RegisteredClient, policy: Policy) -> None:
+    """As for a client that registers itself; where certificates are not asked for, the configuration says so."""
     from fapi_as.features import ENABLED
-    from fapi_as.kernel.capabilities import grants
-    from fapi_as.protocol.metadata_members import InvalidClientMetadata
+    from fapi_as.kernel.capabilities import grants, require_offered
 
-    asked = members.get("grant_types")
-    known = grants(ENABLED)
-    if isinstance(asked, list) and any(isinstance(name, str) and name not in known for name in asked):
-        sentence = f"grant_types: this server offers {', '.join(sorted(known))}"
-        raise InvalidClientMetadata(sentence, sentence)
+    require_offered(registered, policy, grants(ENABLED), hint="; see mtls in the configuration")
 
 
-def _refuse_certificates_where_none_are_asked_for(members: Mapping[str, Any], policy: Policy) -> None:
-    """A client that could never get in is told so now, and not at its first request."""
-    from fapi_as.kernel.capabilities import authentication_methods
-    from fapi_as.protocol.client_metadata import AUTHENTICATION_METHODS
-    from fapi_as.protocol.metadata_members import wrong
-
-    method, offered = members.get("token_endpoint_auth_method"), authentication_methods(policy)
-    if method in AUTHENTICATION_METHODS and method not in offered:
-        raise wrong(
-            f"token_endpoint_auth_method: this server offers {', '.join(offered)}; see mtls in its configuration"
-        )
-    if members.get("tls_client_certificate_bound_access_tokens") is True and policy.mutual_tls_url is None:
-        raise wrong(
-            "tls_client_certificate_bound_access_tokens: this server asks nobody for certificates; see mtls.enabled"
-        )
-
-
-def _refuse_a_jwks_uri_inside(members: Mapping[str, Any], allowed_private_hosts: tuple[str, ...]) -> None:
+def _refuse_a_jwks_uri_inside(registered: RegisteredClient, allowed_private_hosts: tuple[str, ...]) -> None:
     """A name that is never looked up is refused here already; where others lead is judged at every fetch."""
-    from fapi_as.protocol.metadata_members import fetched_uri, wrong
+    from fapi_as.protocol.metadata_members import wrong
     from fapi_as.protocol.outbound_url import InvalidOutboundUrl, parse_outbound_url, require_name
 
-    uri = fetched_uri(members, "jwks_uri")
-    if uri is None:
+    if registered.jwks_uri is None:
         return
     try:
-        require_name(parse_outbound_url(uri), frozenset(allowed_private_hosts))
+        require_name(parse_outbound_url(registered.jwks_uri), frozenset(allowed_private_hosts))
     except InvalidOutboundUrl as error:
         raise wrong(f"jwks_uri: {error}; fetch.allowed_private_hosts may name it") from None
 
 
-def _require_sector(client_id: str, members: Mapping[str, Any], settings: Fetch) -> None:
+def _require_sector(registered: RegisteredClient, settings: Fetch) -> None:
     """Once, before the client is registered: a sector that changes its mind later gets no other names (ODCR-3)."""
     import asyncio
     from contextlib import closing
 
     from fapi_as.adapters.fetch import HttpsFetch
-    from fapi_as.protocol.client_metadata import parse_client
     from fapi_as.protocol.fetched_document import FetchFailed
     from fapi_as.protocol.metadata_members import wrong
     from fapi_as.protocol.sector_identifier import SECTOR_DOCUMENT_LIMIT, require_sector
 
-    registered = parse_client(members, client_id=client_id, version=0)
     uri = registered.sector_identifier_uri
     if uri is None:
         return

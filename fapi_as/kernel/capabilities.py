@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from fapi_as.kernel.seam import AnyGrant, Endpoint, Face, Feature
 from fapi_as.kernel.token_endpoint import TOKEN_ENDPOINT
+from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.client_metadata import PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH
+from fapi_as.protocol.client_places import require_elsewhere
+from fapi_as.protocol.metadata_members import wrong
 from fapi_as.protocol.policy import Policy
 from rs_kit.protocol.algorithms import ADVERTISED_ALGORITHMS
 
@@ -72,6 +75,29 @@ def authentication_methods(policy: Policy) -> list[str]:
         methods += [TLS_CLIENT_AUTH] if policy.client_authorities else []
         methods.append(SELF_SIGNED_TLS_CLIENT_AUTH)
     return methods
+
+
+def require_offered(client: RegisteredClient, policy: Policy, grant_types: Collection[str], *, hint: str = "") -> None:
+    """A client that could never do what it registers for is told so now, and not at its first request.
+
+    Args:
+        client: what is to be registered.
+        policy: what this server is set to.
+        grant_types: what it offers.
+        hint: what else is said where certificates would have to be asked for.
+
+    Raises:
+        InvalidRedirectUri: a redirect URI at an address of ours.
+        InvalidClientMetadata: another URL there, or a grant type, authentication method or binding that is not offered.
+    """
+    require_elsewhere(client, (policy.issuer, policy.mutual_tls_url or policy.issuer))
+    if not client.grant_types <= set(grant_types):
+        raise wrong(f"grant_types: this server offers {', '.join(sorted(grant_types))}")
+    offered = authentication_methods(policy)
+    if client.token_endpoint_auth_method not in offered:
+        raise wrong(f"token_endpoint_auth_method: this server offers {', '.join(offered)}{hint}")
+    if client.tls_client_certificate_bound_access_tokens and policy.mutual_tls_url is None:
+        raise wrong(f"tls_client_certificate_bound_access_tokens: this server asks nobody for certificates{hint}")
 
 
 def _aliases(features: tuple[Feature, ...], policy: Policy) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +11,7 @@ from fapi_as.protocol.client import AuthenticatedClient, RegisteredClient
 from fapi_as.protocol.client_metadata import PRIVATE_KEY_JWT
 from fapi_as.protocol.effects import TakeOnce
 from fapi_as.protocol.errors import InvalidClient
+from fapi_as.protocol.handles import digest_of_jti
 from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import (
     CLIENT_ASSERTION_CEILING,
@@ -120,7 +120,7 @@ def authenticate(
         registered=client,
         assertion_once=TakeOnce(
             namespace="client_assertion",
-            digest=hashlib.sha256(f"{len(client.client_id)}:{client.client_id}{jti}".encode()).digest(),
+            digest=digest_of_jti(client.client_id, jti),
             until=expires_at + _LEEWAY + 1,
         ),
     )

@@ -18,6 +18,11 @@ def digest_of(handle: str) -> bytes:
     return hashlib.sha256(handle.encode("utf-8", "surrogatepass")).digest()
 
 
+def digest_of_jti(owner: str, jti: str) -> bytes:
+    """SHA-256 of a jti under the name of whoever chose it, so that nobody can use up another one's (PKJ-6)."""
+    return digest_of(f"{len(owner)}:{owner}{jti}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptHandle:
     """A stored handle as `peek` shows it; looking does not spend it.

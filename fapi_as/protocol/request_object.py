@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Final
 from fapi_as.protocol.client import RegisteredClient
 from fapi_as.protocol.effects import TakeOnce
 from fapi_as.protocol.errors import InvalidRequestObject
+from fapi_as.protocol.handles import digest_of_jti
 from fapi_as.protocol.parameters import Parameters
 from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import (
@@ -202,6 +202,6 @@ def _once(claims: Mapping[str, object], client_id: str) -> TakeOnce | None:
         raise InvalidRequestObject("request object: jti is no string or too long")
     return TakeOnce(
         namespace="request_object",
-        digest=hashlib.sha256(f"{len(client_id)}:{client_id}{jti}".encode()).digest(),
+        digest=digest_of_jti(client_id, jti),
         until=(jws.numeric_date(claims["exp"]) or 0) + _LEEWAY + 1,
     )

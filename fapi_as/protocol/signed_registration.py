@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fapi_as.protocol.effects import TakeOnce
+from fapi_as.protocol.handles import digest_of_jti
 from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.policy import seconds
 from fapi_as.protocol.profile import EXPIRY_LEEWAY, REQUEST_BODY_LIMIT, SIGNED_REGISTRATION_CEILING
@@ -83,7 +83,7 @@ def verify(
         raise _invalid("jti is missing or too long")
     return TakeOnce(
         namespace="signed_registration",
-        digest=hashlib.sha256(f"{len(software_id)}:{software_id}{jti}".encode("utf-8", "surrogatepass")).digest(),
+        digest=digest_of_jti(software_id, jti),
         until=(jws.numeric_date(claims["exp"]) or 0) + _LEEWAY + 1,
     )
 

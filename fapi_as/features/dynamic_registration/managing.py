@@ -17,7 +17,6 @@ from fapi_as.features.dynamic_registration.credentials import (
     require_room,
 )
 from fapi_as.features.dynamic_registration.information import PATH, Information, information
-from fapi_as.features.dynamic_registration.offered import require_sector_document
 from fapi_as.features.dynamic_registration.registering import described, require_room_for
 from fapi_as.features.dynamic_registration.rules import (
     Approved,
@@ -28,6 +27,7 @@ from fapi_as.features.dynamic_registration.rules import (
     of_its_updates,
     require_replacement,
 )
+from fapi_as.features.dynamic_registration.sector_document import require_sector_document
 from fapi_as.kernel.door import refuse_client, settle
 from fapi_as.kernel.messages import EndpointRequest, Json, NoContent
 from fapi_as.kernel.seam import Context, Endpoint, Face

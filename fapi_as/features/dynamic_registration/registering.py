@@ -11,7 +11,6 @@ from fapi_as.features.dynamic_registration.approval import approved
 from fapi_as.features.dynamic_registration.asked import Asked, read_body, verified_signature
 from fapi_as.features.dynamic_registration.credentials import as_resource, count_failure, counted_source, require_room
 from fapi_as.features.dynamic_registration.information import PATH, Information, information
-from fapi_as.features.dynamic_registration.offered import require_offered, require_sector_document
 from fapi_as.features.dynamic_registration.rules import (
     Approved,
     decide_registration,
@@ -19,6 +18,8 @@ from fapi_as.features.dynamic_registration.rules import (
     of_a_source,
     of_its_software,
 )
+from fapi_as.features.dynamic_registration.sector_document import require_sector_document
+from fapi_as.kernel.capabilities import require_offered
 from fapi_as.kernel.door import settle
 from fapi_as.kernel.messages import EndpointRequest, Json
 from fapi_as.kernel.seam import Context, Endpoint, Face
@@ -118,7 +119,7 @@ def described(
         certificate=request.peer_certificate,
         allowed_private_hosts=context.policy.allowed_private_hosts,
     )
-    require_offered(context, client)
+    require_offered(client, context.policy, context.grants)
     return client
 
 

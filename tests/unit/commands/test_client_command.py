@@ -153,6 +153,7 @@ def test_a_client_that_is_not_there_is_one_sentence(place: CommandLine, verb: st
         ({"jwks": {"keys": [{**CLIENT["jwks"]["keys"][0], "d": "AQAB"}]}}, "private"),
         ({"grant_types": ["password"]}, "grant_types"),
         ({"grant_types": ["urn:openid:params:grant-type:ciba"]}, "this server offers authorization_code"),
+        ({"jwks": ..., "jwks_uri": "https://localhost:8443/jwks"}, "jwks_uri must not be at an address of this server"),
         ({"client_id": "https://agent.example/client"}, "client_id must not be a URL"),
         ({"client_id": "with space"}, "client_id must be"),
         ({"client_name": "kna\u202eB"}, "client_name"),
