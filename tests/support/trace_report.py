@@ -7,6 +7,7 @@ one proof that is claimed for different rules (docs/decisions/0003).
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from tests.support.requirement_rows import (
 from tests.support.traceability import TRACE, Claim, source_digest
 
 REPORT: Final = ROOT / "docs" / "traceability.md"
+_DESCRIPTION: Final = "Write docs/traceability.md from what the marked tests showed."
 MARKED: Final = "requirement or attack"
 
 
@@ -247,6 +249,9 @@ def _bare(test: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Report, and settle when asked; 0 when nothing is missing."""
+    parser = argparse.ArgumentParser(prog="python -m tests.support.trace_report", description=_DESCRIPTION)
+    parser.add_argument("--settle", action="store_true", help="take the owner from rows that are proved now")
+    asked = parser.parse_args(arguments)
     digest = source_digest()
     results, ran = last_results(digest), 0
     if results.complete:
@@ -257,7 +262,7 @@ def main(arguments: list[str]) -> int:
         results = last_results(digest)
     verdict = judge(results, load_rows(), load_cases())
     if ran in (0, 1):  # else nothing was collected, and there is nothing to tell
-        if "--settle" in arguments:
+        if asked.settle:
             settled = settle(verdict, load_rows(), load_cases())
             print(f"Settled {len(settled)}: {', '.join(settled) or 'nothing'}")
             verdict = judge(results, load_rows(), load_cases())
