@@ -157,10 +157,10 @@ async def _by_token(context: Context, request: EndpointRequest, offered: Credent
     found = await context.reading.initial_access_token(digest_of(offered.token))
     if found is None:
         raise InvalidToken("initial access token: unknown or revoked")
-    await context.registration_turns.take()
     proof = proved(context, request, offered, found.jkt)
     if request.now >= found.expires_at or found.uses_left <= 0:
         raise InvalidToken("initial access token: over or used up")
+    await context.registration_turns.take()
     stands = Require(required=Required.APPROVER, identifier=found.approver, version=found.version)
     use = SpendInitialToken(approver=found.approver)
     replayed = as_resource(context, request, InvalidDpopProof("proof replayed"))

@@ -88,14 +88,17 @@ async def test_whoever_is_approved_waits_for_a_turn_and_strangers_take_none(hous
     turns = house.context.registration_turns
     assert isinstance(turns, Turns)
     agent = house.registrant()
+    used_up, bound = house.token("used-up", uses=0), house.token("bound", jkt="x" * 43)
     stranger = house.registrant(authority=SoftwareAuthority("https://stranger.example"))
     statuses = [
         (await stranger.register()).status_code,
         (await agent.register(statement="no.state.ment")).status_code,
         (await agent.register(statement=None, token="made-up", **agent.described())).status_code,
+        (await agent.register(statement=None, token=used_up, **agent.described())).status_code,
+        (await agent.register(statement=None, token=bound, **agent.described())).status_code,
         (await agent.register(statement=None, **agent.described())).status_code,
     ]
-    assert statuses == [400, 400, 401, 401]
+    assert statuses == [400, 400, 401, 401, 401, 401]
     assert turns.taken == 0
     forged = house.authority.signed(agent.claims(), key=PeerKey.es256(seed=4711))
     for held_up_by_nobody in (forged, agent.statement(exp=1), agent.statement(aud="https://other.example")):
