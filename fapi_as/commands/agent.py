@@ -33,6 +33,9 @@ _OPTIONS: Final = (
     click.option("--client-id-metadata-document", help="The https URL of its own metadata, where that is a client_id."),
     click.option("--client-name", help="What people are to know it by."),
     click.option("--software-id", help="What the software is called, where no statement says it."),
+    click.option(
+        "--sign-registration", is_flag=True, default=None, help="Sign the registration with the agent's key, too."
+    ),
     click.option("--key", type=_FILE, help="Its private key (PEM), which only its owner may read."),
     click.option("--kid", help="The name of that key, as it is registered."),
     click.option(

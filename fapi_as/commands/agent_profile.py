@@ -29,7 +29,8 @@ _APPROVALS: Final = ("software_statement", "initial_access_token")  # files: who
 _PATHS: Final = frozenset({"key", "ca", "store", "certificate", "certificate_key", *_APPROVALS})
 _NEEDED: Final = ("resource", "issuer", "client_id")
 _SIGNED: Final = ("request_object_signing_alg", "authorization_signed_response_alg", "id_token_signed_response_alg")
-_MEMBERS: Final = frozenset({*_NEEDED, *_PATHS, *_SIGNED}) | frozenset(
+_SWITCHES: Final = frozenset({"sign_registration"})
+_MEMBERS: Final = frozenset({*_NEEDED, *_PATHS, *_SIGNED, *_SWITCHES}) | frozenset(
     {"endpoint_origins", "kid", "scope", "grant_type", "redirect_uri", "token_endpoint_auth_method", "bound_to"}
     | {"client_id_metadata_document", "client_name", "software_id"}
 )
@@ -62,6 +63,7 @@ class Profile:
     approvals: Mapping[str, Secret]
     client_id_metadata_document: str | None
     described: Mapping[str, str]
+    sign_registration: bool
 
     def identity(self, redirect_uri: str | None) -> Identity:
         """Who the agent is there, or will be."""
@@ -93,6 +95,7 @@ class Profile:
             software_statement=self.approvals.get("software_statement"),
             initial_access_token=self.approvals.get("initial_access_token"),
             client_id_metadata_document=self.client_id_metadata_document,
+            signed=self.sign_registration,
         )
 
 
@@ -132,6 +135,7 @@ def read_profile(who: Mapping[str, Any]) -> Profile:
         approvals={name: _approval(name, Path(values[name])) for name in _APPROVALS if name in values},
         client_id_metadata_document=values.get("client_id_metadata_document"),
         described={name: values[name] for name in _DESCRIBED if name in values},
+        sign_registration=values.get("sign_registration", False),
     )
 
 
@@ -150,7 +154,9 @@ def _from_file(config: Path | None) -> dict[str, Any]:
     for name, value in values.items():
         if name not in _MEMBERS:
             raise click.ClickException(f"{path}: {name} is no member; the members are {', '.join(sorted(_MEMBERS))}")
-        if not isinstance(value, str):
+        if name in _SWITCHES and not isinstance(value, bool):
+            raise click.ClickException(f"{path}: {name} is neither true nor false")
+        if name not in _SWITCHES and not isinstance(value, str):
             raise click.ClickException(f"{path}: {name} is no string")
         if name in _PATHS:
             values[name] = path.parent / Path(value).expanduser()

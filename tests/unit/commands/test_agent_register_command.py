@@ -65,6 +65,24 @@ def test_a_token_of_the_operator_does_and_the_agent_says_the_rest(desk: Path) ->
     assert (asked["client_name"], asked["software_id"], asked["scope"]) == ("Ledger", "ledger", "a:read b:read")
 
 
+def test_the_registration_is_signed_where_the_file_or_the_option_says_so(desk: Path) -> None:
+    told = 'initial_access_token = "token"\nsoftware_id = "ledger"\n'
+    assert not profile(desk, told).registrant("http://127.0.0.1/callback").signed
+    assert profile(desk, f"{told}sign_registration = true").registrant("http://127.0.0.1/callback").signed
+    assert profile(desk, told, sign_registration=True).registrant("http://127.0.0.1/callback").signed
+    assert not profile(desk, f"{told}sign_registration = false").registrant("http://127.0.0.1/callback").signed
+
+
+def test_what_switches_is_true_or_false_and_a_signed_registration_names_the_software(desk: Path) -> None:
+    told = 'initial_access_token = "token"\n'
+    with pytest.raises(click.ClickException, match="sign_registration is neither true nor false"):
+        profile(desk, f'{told}sign_registration = "true"')
+    with pytest.raises(click.ClickException, match="software_id is no string"):
+        profile(desk, f"{told}software_id = true")
+    with pytest.raises(Misconfigured, match="needs the agent's key and the software_id"):
+        profile(desk, f"{told}sign_registration = true").registrant("http://127.0.0.1/callback")
+
+
 def test_a_metadata_document_does(desk: Path) -> None:
     document = "https://agent.example/client.json"
     made = profile(desk, f'client_id_metadata_document = "{document}"').registrant("http://127.0.0.1/callback")
