@@ -89,7 +89,10 @@ class Reading(Protocol):
         ...
 
     async def has_room(self, effect: Attempt | Register, now: int) -> bool:
-        """Whether this would find room now; only the transaction decides, and what has none needs no transaction."""
+        """Whether this would find room now; only the transaction decides, and what has none needs no transaction.
+
+        Where to look would take long, there is room.
+        """
         ...
 
     async def user_named(self, username: str) -> RegisteredUser | None:
@@ -221,16 +224,12 @@ class Passwords(Protocol):
 class Turns(Protocol):
     """Work that is dear and rare waits for its turn, so that it does not hold up what is cheap and frequent."""
 
-    async def take(self) -> None:
-        """Come back when it is the caller's turn.
+    async def take(self, party: str) -> None:
+        """Come back when it is the caller's turn; `party` is whoever must not take the places of all others.
 
         Raises:
-            TooManyRequests: too many are waiting.
+            TooManyAtOnce: too many are waiting, of all or of this party.
         """
-        ...
-
-    def give_back(self) -> None:
-        """Let the next one go on at once, because nothing came of a turn."""
         ...
 
 

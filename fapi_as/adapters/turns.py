@@ -7,60 +7,74 @@ waits for all of them, once for each of its own steps. So they begin one by one,
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
-from fapi_as.protocol.errors import TooManyRequests
+from fapi_as.protocol.errors import TooManyAtOnce
 
 PAUSE_SECONDS: Final = 0.008  # several times what a registration takes: most of a worker's time is left to others
 WAITING_LIMIT: Final = 256  # about two seconds
+WAITING_LIMIT_OF_ONE: Final = 64  # half a second, which is what one can make all others wait
 
 
 class PacedTurns:
-    """The turns of one worker, in the order of arrival.
+    """The turns of one worker, which is one event loop, in the order of arrival.
 
     Args:
         pause_seconds: from the begin of one turn to that of the next.
         waiting_limit: how many may wait; one more is refused.
+        waiting_limit_of_one: how many of them may be of one party.
     """
 
-    def __init__(self, *, pause_seconds: float = PAUSE_SECONDS, waiting_limit: int = WAITING_LIMIT) -> None:
+    def __init__(
+        self,
+        *,
+        pause_seconds: float = PAUSE_SECONDS,
+        waiting_limit: int = WAITING_LIMIT,
+        waiting_limit_of_one: int = WAITING_LIMIT_OF_ONE,
+    ) -> None:
         self._pause_seconds = pause_seconds
         self._waiting_limit = waiting_limit
+        self._waiting_limit_of_one = waiting_limit_of_one
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._pausing: asyncio.TimerHandle | None = None
+        self._waiting_of: Counter[str] = Counter()
+        self._is_paused = False
 
-    async def take(self) -> None:
+    async def take(self, party: str) -> None:
         """Come back when it is the caller's turn.
 
         Raises:
-            TooManyRequests: too many are waiting.
+            TooManyAtOnce: too many are waiting, of all or of this party.
         """
         loop = asyncio.get_running_loop()
-        if self._pausing is None:
+        if not self._is_paused:
             self._pause(loop)
             return
-        if len(self._waiting) >= self._waiting_limit:
-            raise TooManyRequests("too many wait for their turn")
+        if len(self._waiting) >= self._waiting_limit or self._waiting_of[party] >= self._waiting_limit_of_one:
+            raise TooManyAtOnce("too many wait for their turn")
         turn: asyncio.Future[None] = loop.create_future()
         self._waiting.append(turn)
-        await turn
-
-    def give_back(self) -> None:
-        """Let the next one go on at once, because nothing came of a turn."""
-        if self._pausing is not None:
-            self._pausing.cancel()
-            loop = asyncio.get_running_loop()
-            self._pausing = loop.call_later(0, self._go_on, loop)
+        self._waiting_of[party] += 1
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn in self._waiting:  # else it had its turn already, which is lost
+                self._waiting.remove(turn)
+            raise
+        finally:
+            self._waiting_of[party] -= 1
+            if not self._waiting_of[party]:
+                del self._waiting_of[party]
 
     def _pause(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._pausing = loop.call_later(self._pause_seconds, self._go_on, loop)
+        self._is_paused = True
+        loop.call_later(self._pause_seconds, self._go_on, loop)
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._pausing = None
+        self._is_paused = False
         while self._waiting:
             turn = self._waiting.popleft()
-            if not turn.done():  # whoever went away has no turn
+            if not turn.done():  # whoever went away in this very moment has no turn
                 self._pause(loop)
                 turn.set_result(None)
                 return

@@ -32,6 +32,7 @@ from fapi_as.protocol.errors import (
     ProtocolError,
     ResourceRefused,
     StorageUnavailable,
+    TooManyAtOnce,
     TooManyRequests,
     UseDpopNonce,
     status_of,
@@ -48,7 +49,7 @@ _NO_STORE: Final = (b"cache-control", b"no-cache, no-store")  # RFC 6749 §5.1, 
 _NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
 _OF_CONTENT: Final = frozenset({b"content-type", b"content-length"})
 _ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")  # MD-6: public documents only
-_RETRY_AFTER_SECONDS: Final = {StorageUnavailable: b"2", TooManyRequests: b"60"}
+_RETRY_AFTER_SECONDS: Final = {StorageUnavailable: b"2", TooManyRequests: b"60", TooManyAtOnce: b"2"}
 
 
 class Refused(Exception):

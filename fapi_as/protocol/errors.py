@@ -33,6 +33,7 @@ __all__ = [
     "RequestUriNotSupported",
     "ResourceRefused",
     "StorageUnavailable",
+    "TooManyAtOnce",
     "TooManyRequests",
     "UnapprovedSoftwareStatement",
     "UnauthorizedClient",
@@ -235,6 +236,10 @@ class TooManyRequests(ProtocolError):
     public: ClassVar[str] = "too many attempts, try again later"
 
 
+class TooManyAtOnce(TooManyRequests):
+    """RFC 6585 §4: in a few seconds it may be less."""
+
+
 class InvalidSoftwareStatement(ProtocolError):
     """RFC 7591 §3.2.2: the software statement is not valid."""
 
@@ -282,6 +287,7 @@ _STATUS: Final[dict[type[ProtocolError], int]] = {
     UnsupportedMediaType: 415,
     MisdirectedRequest: 421,
     TooManyRequests: 429,
+    TooManyAtOnce: 429,
     StorageUnavailable: 503,
 }
 

@@ -121,7 +121,7 @@ class SqliteWriter:
         self._unanswered = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._is_open = True  # this and the next two: the writer thread's own
+        self._is_open = True  # this and the next three: the writer thread's own
         self._waiting: list[_Waiting] = []
         self._patience = 0.0
         self._connection: sqlite3.Connection | None = self._opened()
@@ -207,9 +207,13 @@ class SqliteWriter:
         units, who writes one would sleep through every moment in which the database is free.
         """
         connection = self._open_connection()
-        (milliseconds,) = connection.execute("PRAGMA busy_timeout").fetchone()
+        try:
+            (milliseconds,) = connection.execute("PRAGMA busy_timeout").fetchone()
+            connection.execute("PRAGMA busy_timeout=0")
+        except sqlite3.Error:
+            connection.close()
+            raise
         self._patience = milliseconds / 1000
-        connection.execute("PRAGMA busy_timeout=0")
         return connection
 
     def _begin(self, connection: sqlite3.Connection) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -16,7 +17,7 @@ from fapi_as.adapters.tls.client_trust import NoTrust
 from fapi_as.kernel import capabilities
 from fapi_as.kernel.seam import Context, Feature
 from fapi_as.ports import CertificateTrust
-from fapi_as.protocol.errors import StorageUnavailable, TooManyRequests
+from fapi_as.protocol.errors import StorageUnavailable, TooManyAtOnce, TooManyRequests
 from fapi_as.protocol.policy import Policy
 from rs_kit.protocol import base64url
 from rs_kit.protocol.algorithms import canonical
@@ -116,20 +117,21 @@ class PlainPasswords:
 
 
 class Turns:
-    """It is always everybody's turn; `taken` and `given_back` count them. Set `full` to have nobody wait any more."""
+    """It is everybody's turn once `meanwhile` has happened; `parties` took one. With `full` nobody may wait."""
 
     def __init__(self) -> None:
         self.full = False
-        self.taken = 0
-        self.given_back = 0
+        self.parties: list[str] = []
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
-    async def take(self) -> None:
+    async def take(self, party: str) -> None:
         if self.full:
-            raise TooManyRequests("too many wait for their turn")
-        self.taken += 1
-
-    def give_back(self) -> None:
-        self.given_back += 1
+            raise TooManyAtOnce("too many wait for their turn")
+        self.parties.append(party)
+        happens, self.meanwhile = self.meanwhile, None
+        await asyncio.sleep(0)
+        if happens is not None:
+            await happens()
 
 
 def context(

@@ -31,6 +31,7 @@ from rs_kit.protocol.strict_json import InvalidJson, parse_object
 
 _logger: Final = logging.getLogger("fapi_as.store")
 _CLIENTS_KEPT: Final = 4096
+_CLIENTS_LOOKED_AT: Final = 200  # of one software, for an unfinished one: here it is the event loop that looks
 _BUSY_SECONDS: Final = 0.05  # readers of a write-ahead log do not wait for writers; never hold the event loop longer
 
 
@@ -266,10 +267,15 @@ class SqliteReading:
         return self._reader.one(self._text.live_of_client, (self._tenant, client_id, now)) is not None
 
     async def has_room(self, effect: Attempt | Register, now: int) -> bool:
-        """Whether this would find room now; only the transaction decides, and what has none needs no transaction."""
+        """Whether this would find room now; only the transaction decides, and what has none needs no transaction.
+
+        Where to look would take long, there is room.
+        """
         if isinstance(effect, Attempt):
             return self._reader.one(self._text.has_room, attempt_room(self._tenant, effect, now)) is not None
         software, text = software_of(self._tenant, effect), self._registration_text
+        if effect.software_limit > _CLIENTS_LOOKED_AT:
+            return True
         if self._reader.one(text.is_full, (*software, effect.software_limit)) is None:
             return True
         return self._reader.one(text.oldest_unfinished, (*software, effect.unfinished_before)) is not None

@@ -19,13 +19,12 @@ from fapi_as.protocol.errors import (
     InvalidSoftwareStatement,
     ProtocolError,
     StorageUnavailable,
-    TooManyRequests,
     UnapprovedSoftwareStatement,
 )
 from fapi_as.protocol.handles import digest_of
 from fapi_as.protocol.metadata_members import InvalidClientMetadata
 from fapi_as.protocol.registration import ClaimNames, TrustedAuthority
-from fapi_as.protocol.software_statement import PresentedStatement, VerifiedStatement
+from fapi_as.protocol.software_statement import VerifiedStatement
 from rs_kit.protocol.dpop import VerifiedProof
 from rs_kit.protocol.errors import InvalidToken, MissingToken
 from rs_kit.protocol.http import Credentials
@@ -41,7 +40,6 @@ async def approved(context: Context, request: EndpointRequest, statement: object
         ResourceRefused: none, or an initial access token that does not count (RFC 7591 §3).
         InvalidSoftwareStatement, UnapprovedSoftwareStatement: RFC 7591 §3.2.2.
         InvalidDpopProof, UseDpopNonce: the proof beside a statement is wrong.
-        TooManyRequests: too many wait for their turn.
         StorageUnavailable: the store cannot answer.
     """
     try:
@@ -50,7 +48,7 @@ async def approved(context: Context, request: EndpointRequest, statement: object
             raise MissingToken("neither a statement nor a token")
         if offered is not None and statement is None:
             return await _by_token(context, request, offered)
-    except (StorageUnavailable, TooManyRequests):
+    except StorageUnavailable:
         raise
     except ProtocolError as error:
         raise as_resource(context, request, error) from None
@@ -77,49 +75,12 @@ async def by_statement(
 
     Raises:
         InvalidSoftwareStatement, UnapprovedSoftwareStatement: RFC 7591 §3.2.2.
-        TooManyRequests: too many wait for their turn.
         StorageUnavailable: the store cannot answer.
     """
     presented = software_statement.present(statement)
     authority = await context.reading.authority(presented.issuer)
     if authority is None:  # nothing is fetched for a stranger's sake (DCR-03)
         raise UnapprovedSoftwareStatement("statement: iss is not trusted, or suspended")
-    await context.registration_turns.take()
-    try:
-        verified = await _verified(context, request, authority, presented, proof)
-    except ProtocolError:
-        context.registration_turns.give_back()  # whoever makes up statements holds up nobody who has one
-        raise
-    stands = Require(required=Required.APPROVER, identifier=authority.issuer, version=authority.version)
-    effects: tuple[Effect, ...] = (stands,)
-    lost: dict[Effect, Refuse] = {stands: Refuse(error=UnapprovedSoftwareStatement("statement: the authority changed"))}
-    if counted:
-        use = statement_uses(presented, verified, authority.policy)
-        lost[use] = Refuse(error=InvalidSoftwareStatement("statement: used before"))
-        effects += (use,)
-    return Approved(
-        approval=Approval(approver=authority.issuer, version=authority.version),
-        policy=authority.policy,
-        statement=verified,
-        proof=proof,
-        effects=effects,
-        lost=lost,
-    )
-
-
-async def _verified(
-    context: Context,
-    request: EndpointRequest,
-    authority: TrustedAuthority,
-    presented: PresentedStatement,
-    proof: VerifiedProof | None,
-) -> VerifiedStatement:
-    """What the authority says, brought by whoever may bring it, and not withdrawn.
-
-    Raises:
-        InvalidSoftwareStatement, UnapprovedSoftwareStatement: RFC 7591 §3.2.2.
-        StorageUnavailable: the store cannot answer.
-    """
     try:
         keys = await context.client_keys.keys(authority, presented.kid)
     except KeysUnavailable as error:
@@ -138,7 +99,21 @@ async def _verified(
         raise InvalidSoftwareStatement(f"statement: the certificate is not trusted: {untrusted}")
     if await context.reading.is_withdrawn(verified.issuer, verified.jti, verified.software_id):
         raise UnapprovedSoftwareStatement("statement: it or its software is withdrawn")
-    return verified
+    stands = Require(required=Required.APPROVER, identifier=authority.issuer, version=authority.version)
+    effects: tuple[Effect, ...] = (stands,)
+    lost: dict[Effect, Refuse] = {stands: Refuse(error=UnapprovedSoftwareStatement("statement: the authority changed"))}
+    if counted:
+        use = statement_uses(presented, verified, authority.policy)
+        lost[use] = Refuse(error=InvalidSoftwareStatement("statement: used before"))
+        effects += (use,)
+    return Approved(
+        approval=Approval(approver=authority.issuer, version=authority.version),
+        policy=authority.policy,
+        statement=verified,
+        proof=proof,
+        effects=effects,
+        lost=lost,
+    )
 
 
 def _untrusted(
@@ -160,7 +135,6 @@ async def _by_token(context: Context, request: EndpointRequest, offered: Credent
     proof = proved(context, request, offered, found.jkt)
     if request.now >= found.expires_at or found.uses_left <= 0:
         raise InvalidToken("initial access token: over or used up")
-    await context.registration_turns.take()
     stands = Require(required=Required.APPROVER, identifier=found.approver, version=found.version)
     use = SpendInitialToken(approver=found.approver)
     replayed = as_resource(context, request, InvalidDpopProof("proof replayed"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final, NoReturn
 
@@ -17,7 +17,7 @@ from fapi_as.features.dynamic_registration.credentials import (
     require_room,
 )
 from fapi_as.features.dynamic_registration.information import PATH, Information, information
-from fapi_as.features.dynamic_registration.registering import described, require_room_for
+from fapi_as.features.dynamic_registration.registering import described, require_room_for, take_turn
 from fapi_as.features.dynamic_registration.rules import (
     Approved,
     PresentedToken,
@@ -106,8 +106,11 @@ async def update(context: Context, request: EndpointRequest) -> Json:
 
 
 async def _update(context: Context, request: EndpointRequest, manager: _Manager) -> Json:
-    asked, kept = read_body(request), manager.kept
+    asked = read_body(request)
     require_replacement(asked.members, manager.client_id)
+    await take_turn(context, request, manager.kept.approver)
+    manager = await _as_it_is_now(context, manager)
+    kept = manager.kept
     by = await _approved_again(context, request, manager, asked)
     by = by.counted(of_its_updates(manager.client_id))
     await require_room_for(context, request, by.lost)
@@ -125,6 +128,18 @@ async def _update(context: Context, request: EndpointRequest, manager: _Manager)
         status=HTTPStatus.OK,
     )
     return information(context, request, client, told)
+
+
+async def _as_it_is_now(context: Context, manager: _Manager) -> _Manager:
+    """The registration after the wait, so that what is told of an update is what it changes (DCM-9).
+
+    Raises:
+        ResourceRefused: it is gone; whether the token still counts is decided in the transaction.
+    """
+    kept = await context.reading.registration(manager.client_id)
+    if kept is None:
+        raise manager.presented.not_counting
+    return replace(manager, kept=kept)
 
 
 async def remove(context: Context, request: EndpointRequest) -> NoContent:
@@ -192,7 +207,6 @@ async def _approved_again(context: Context, request: EndpointRequest, manager: _
         InvalidSoftwareStatement, UnapprovedSoftwareStatement: the statement does not hold any more, or another one
             is of another authority or about other software.
         InvalidClientMetadata: a statement for a client that none has approved.
-        TooManyRequests: too many wait for their turn.
     """
     kept, presented = manager.kept, manager.presented
     if kept.policy is None:
@@ -200,7 +214,6 @@ async def _approved_again(context: Context, request: EndpointRequest, manager: _
     if kept.statement is None:
         if asked.statement is not None:
             raise InvalidClientMetadata("a statement for a token's client", "this client has no software statement")
-        await context.registration_turns.take()
         return _by_its_token(kept, presented)
     on_file = asked.statement is None or asked.statement == kept.statement
     offered = kept.statement if on_file else asked.statement

@@ -62,6 +62,7 @@ async def register(context: Context, request: EndpointRequest) -> Json:
 async def _register(context: Context, request: EndpointRequest) -> Json:
     asked = read_body(request)
     by = await approved(context, request, asked.statement)
+    await take_turn(context, request, by.approval.approver)
     by = by.counted(of_a_day(by))
     by = by.counted(of_a_source(counted_source(request), context.policy.registrations_per_source))
     await require_room_for(context, request, by.lost)
@@ -80,6 +81,15 @@ async def _register(context: Context, request: EndpointRequest) -> Json:
         status=HTTPStatus.CREATED,  # RFC 7591 §3.2.1
     )
     return information(context, request, client, told)
+
+
+async def take_turn(context: Context, request: EndpointRequest, approver: str) -> None:
+    """Wait until it is the turn of somebody who is approved, beside others from elsewhere (ADR 0036).
+
+    Raises:
+        TooManyAtOnce: too many are waiting, from there or in all.
+    """
+    await context.registration_turns.take(counted_source(request) or approver)
 
 
 async def require_room_for(context: Context, request: EndpointRequest, quotas: Mapping[Effect, Refuse]) -> None:

@@ -7,41 +7,42 @@ import asyncio
 import pytest
 
 from fapi_as.adapters.turns import PacedTurns
-from fapi_as.protocol.errors import TooManyRequests
+from fapi_as.protocol.errors import TooManyAtOnce
 
 PAUSE = 0.01
 
 
 @pytest.fixture
 def turns() -> PacedTurns:
-    return PacedTurns(pause_seconds=PAUSE, waiting_limit=3)
+    return PacedTurns(pause_seconds=PAUSE, waiting_limit=3, waiting_limit_of_one=2)
+
+
+def taking(turns: PacedTurns, party: str = "one") -> asyncio.Task[None]:
+    return asyncio.get_running_loop().create_task(turns.take(party))
 
 
 async def test_whoever_comes_alone_does_not_wait(turns: PacedTurns) -> None:
-    taking = asyncio.ensure_future(turns.take())
-    await asyncio.sleep(0)
-    assert taking.done()
-    await asyncio.sleep(3 * PAUSE)
-    taking = asyncio.ensure_future(turns.take())
-    await asyncio.sleep(0)
-    assert taking.done()
+    for _ in range(2):
+        turn = taking(turns)
+        await asyncio.sleep(0)
+        assert turn.done()
+        await asyncio.sleep(3 * PAUSE)
 
 
 async def test_turns_come_one_by_one_in_the_order_of_arrival(turns: PacedTurns) -> None:
-    loop, begun = asyncio.get_running_loop(), dict[int, float]()
+    loop, begun = asyncio.get_running_loop(), dict[str, float]()
 
-    async def take(number: int) -> None:
-        await turns.take()
-        begun[number] = loop.time()
+    async def take(party: str) -> None:
+        await turns.take(party)
+        begun[party] = loop.time()
 
-    await asyncio.gather(*(take(number) for number in range(4)))
-    assert list(begun) == [0, 1, 2, 3]
-    # each is granted after a whole pause and no turn is as late as the next; the loop's own grain is a millisecond
-    assert begun[3] - begun[0] >= 3 * PAUSE - 0.002
+    await asyncio.gather(*(take(party) for party in "abcd"))
+    assert list(begun) == ["a", "b", "c", "d"]
+    assert begun["d"] - begun["a"] >= 2.5 * PAUSE  # three pauses; a process that was stopped saw the first turn late
 
 
 async def test_between_two_turns_the_event_loop_is_everybodys(turns: PacedTurns) -> None:
-    waiting = [asyncio.ensure_future(turns.take()) for _ in range(3)]
+    waiting = [taking(turns, party) for party in "abc"]
     rounds = 0
     while not all(turn.done() for turn in waiting):
         before = sum(turn.done() for turn in waiting)
@@ -51,41 +52,53 @@ async def test_between_two_turns_the_event_loop_is_everybodys(turns: PacedTurns)
     assert rounds > 3
 
 
-async def test_a_turn_that_is_given_back_has_no_pause() -> None:
-    turns = PacedTurns(pause_seconds=3600)
-    turns.give_back()  # nobody has one
-    taken = []
-
-    async def take_in_vain(number: int) -> None:
-        await turns.take()
-        taken.append(number)
-        turns.give_back()
-
-    async with asyncio.timeout(5):
-        await asyncio.gather(*(take_in_vain(number) for number in range(100)))
-        await turns.take()
-    assert taken == list(range(100))
-
-
-async def test_whoever_went_away_takes_no_turn_from_the_others(turns: PacedTurns) -> None:
+async def test_whoever_went_away_takes_no_turn_and_no_place_from_the_others(turns: PacedTurns) -> None:
     failed: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, what: failed.append(what))
-    await turns.take()
-    first, gone, last = (asyncio.ensure_future(turns.take()) for _ in range(3))
+    await turns.take("one")
+    first, gone = taking(turns), taking(turns)
     await asyncio.sleep(0)
     gone.cancel()
+    await asyncio.sleep(0)
+    last, other = taking(turns), taking(turns, "other")
     async with asyncio.timeout(5):
-        await asyncio.gather(first, last)
+        await asyncio.gather(first, last, other)
     assert gone.cancelled()
     assert failed == []
 
 
-async def test_more_than_may_wait_are_refused_at_once_and_the_others_have_their_turns(turns: PacedTurns) -> None:
-    await turns.take()
-    waiting = [asyncio.ensure_future(turns.take()) for _ in range(3)]
+async def test_who_goes_away_when_its_turn_has_come_holds_up_nobody(turns: PacedTurns) -> None:
+    await turns.take("one")
+    gone, last = taking(turns), taking(turns)
     await asyncio.sleep(0)
-    with pytest.raises(TooManyRequests, match="wait for their turn"):
-        await turns.take()
+    (granted, _) = turns._waiting
+    while not granted.done():  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0)
+    gone.cancel()
+    async with asyncio.timeout(5):
+        await last
+        await turns.take("other")
+
+
+async def test_more_than_may_wait_are_refused_at_once_and_the_others_have_their_turns(turns: PacedTurns) -> None:
+    await turns.take("one")
+    waiting = [taking(turns, party) for party in "abc"]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyAtOnce, match="wait for their turn"):
+        await turns.take("d")
     async with asyncio.timeout(5):
         await asyncio.gather(*waiting)
-        await turns.take()
+        await turns.take("d")
+
+
+async def test_one_party_leaves_places_to_the_others_and_has_its_own_again_afterwards(turns: PacedTurns) -> None:
+    for _ in range(2):
+        await turns.take("one")
+        waiting = [taking(turns), taking(turns)]
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyAtOnce):
+            await turns.take("one")
+        async with asyncio.timeout(5):
+            await turns.take("other")
+            await asyncio.gather(*waiting)
+            await asyncio.sleep(3 * PAUSE)

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from fapi_as.protocol.audit_events import Stamp
+from fapi_as.features.dynamic_registration.registering import take_turn
+from fapi_as.kernel.messages import EndpointRequest
+from fapi_as.protocol.audit_events import AuditEvent, Stamp
 from fapi_as.protocol.decisions import Decision, Issue
 from fapi_as.protocol.profile import FAILED_AUTHENTICATIONS_LIMIT
-from tests.support.fakes import Turns
+from tests.support.certificates import self_signed
+from tests.support.fakes import NOW, Turns
 from tests.support.fapi_client import error_of
 from tests.support.memory_store import MemoryStore
 from tests.support.peer_keys import PeerKey
@@ -99,21 +102,66 @@ async def test_whoever_is_approved_waits_for_a_turn_and_strangers_take_none(hous
         (await agent.register(statement=None, **agent.described())).status_code,
     ]
     assert statuses == [400, 400, 401, 401, 401, 401]
-    assert turns.taken == 0
     forged = house.authority.signed(agent.claims(), key=PeerKey.es256(seed=4711))
-    for held_up_by_nobody in (forged, agent.statement(exp=1), agent.statement(aud="https://other.example")):
-        assert (await agent.register(statement=held_up_by_nobody)).status_code == 400
-    assert (turns.taken, turns.given_back) == (3, 3)
-    turns.taken = 0
+    for nobodys in (forged, agent.statement(exp=1), agent.statement(aud="https://other.example")):
+        assert (await agent.register(statement=nobodys)).status_code == 400
+    assert turns.parties == []
     await agent.registered()
     assert (await agent.manage("GET")).status_code == 200
-    assert turns.taken == 1
+    assert len(turns.parties) == 1
     assert (await agent.manage("PUT", agent.replacement())).status_code == 200
     by_token = house.registrant(seed=63)
     await by_token.registered(statement=None, token=house.token(), **by_token.described())
-    assert turns.taken == 3
+    assert len(turns.parties) == 3
     assert (await by_token.manage("PUT", by_token.replacement())).status_code == 200
-    assert (turns.taken, turns.given_back) == (4, 3)
+    assert turns.parties == [house.source] * 4
+
+
+async def test_behind_a_proxy_of_all_it_is_the_approver_whose_turn_it_is(house: RegistrationHouse) -> None:
+    turns = house.context.registration_turns
+    assert isinstance(turns, Turns)
+    asked = EndpointRequest(
+        method="POST", path="/register", now=NOW, correlation_id="c", source="192.0.2.1", proxied=True
+    )
+    await take_turn(house.context, asked, "https://authority.example")
+    certified = replace(asked, peer_certificate=self_signed("CN=agent").der)
+    await take_turn(house.context, certified, "https://authority.example")
+    assert turns.parties[0] == "https://authority.example"
+    assert turns.parties[1].startswith("x5t#S256 ")
+
+
+async def test_an_update_that_waited_tells_what_it_changed_then(house: RegistrationHouse) -> None:
+    """Two updates of one token: the second one renames what the first one had renamed."""
+    turns = house.context.registration_turns
+    assert isinstance(turns, Turns)
+    agent = house.registrant()
+    await agent.registered(statement=None, token=house.token(), **agent.described())
+    before, token = agent.replacement(), str(agent.information["registration_access_token"])
+
+    async def rename() -> None:
+        assert (await agent.manage("PUT", before | {"client_name": "Another"}, token=token)).status_code == 200
+
+    turns.meanwhile = rename
+    assert (await agent.manage("PUT", before, token=token)).status_code == 200
+    first, second = house.store.facts_of(AuditEvent.CLIENT_UPDATED)
+    assert first.detail.endswith("changed: client_name")
+    assert second.detail.endswith("changed: client_name")
+
+
+async def test_a_registration_that_ended_while_its_update_waited_is_gone(house: RegistrationHouse) -> None:
+    turns = house.context.registration_turns
+    assert isinstance(turns, Turns)
+    agent = house.registrant()
+    await agent.registered()
+    replacement = agent.replacement()
+
+    async def leave() -> None:
+        assert (await agent.manage("DELETE")).status_code == 204
+
+    turns.meanwhile = leave
+    response = await agent.manage("PUT", replacement)
+    assert (response.status_code, error_of(response)) == (401, "invalid_token")
+    assert house.kept == {}
 
 
 @pytest.mark.parametrize("by", ["statement", "token"])
@@ -130,7 +178,7 @@ async def test_where_too_many_wait_one_more_is_told_to_come_later_and_has_not_fa
         for _ in range(FAILED_AUTHENTICATIONS_LIMIT + 2):
             response = await agent.register(**how)
             assert (response.status_code, error_of(response)) == (429, "invalid_request")
-            assert int(response.headers["retry-after"]) > 0
+            assert response.headers["retry-after"] == "2"
         response = await agent.manage("PUT", agent.replacement())
         assert (response.status_code, error_of(response)) == (429, "invalid_request")
     turns.full = False

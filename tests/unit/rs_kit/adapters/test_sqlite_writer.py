@@ -162,7 +162,7 @@ async def test_a_database_that_another_process_lets_go_of_is_had_at_once(path: P
         other.execute("BEGIN IMMEDIATE")
         await asyncio.sleep(0.02)
     assert waiting.done()
-    assert moments <= 2  # the second one on a machine that had no time for the writer
+    assert moments <= 3  # a later one on a machine that had no time for the writer
     await writer.close()
 
 
@@ -176,7 +176,7 @@ async def test_a_locked_database_is_waited_for_as_long_as_its_connection_says(pa
                 await writer.submit(partial(insert, 1))
             taken[seconds] = time.monotonic() - begun
             await writer.close()
-    assert taken[0.0] < 0.25
+    assert taken[0.0] < taken[0.3]
     assert 0.3 <= taken[0.3] < 3.0
 
 
