@@ -49,6 +49,7 @@ WIRE = {
     "RequestTimeout": ("invalid_request", 408),
     "RequestUriNotSupported": ("request_uri_not_supported", 400),
     "StorageUnavailable": ("temporarily_unavailable", 503),
+    "TooManyAtOnce": ("invalid_request", 429),
     "TooManyRequests": ("invalid_request", 429),
     "UnauthorizedClient": ("unauthorized_client", 400),
     "UnmetAuthenticationRequirements": ("unmet_authentication_requirements", 400),
