@@ -11,7 +11,6 @@ import contextlib
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -24,7 +23,7 @@ Result = TypeVar("Result")
 BUSY_SECONDS: Final = 5.0  # STO-04: a locked database is an answer within 6 s
 _WAL_LIMIT: Final = 64 * 1024 * 1024  # bytes that the write-ahead log may keep after a checkpoint
 _WAL_PAGES: Final = 256  # 1 MiB: a log that is let grow fills a small disk, and then nothing can be moved out of it
-_LOOK_SECONDS: Final = 0.001  # between two looks whether another process has let go of the database
+_LOOK_MILLISECONDS: Final = 1  # between two looks whether another process has let go of the database
 _PRIMARY: Final = 0xFF  # of SQLite's extended result codes
 
 
@@ -209,7 +208,7 @@ class SqliteWriter:
         connection = self._open_connection()
         try:
             (milliseconds,) = connection.execute("PRAGMA busy_timeout").fetchone()
-            connection.execute("PRAGMA busy_timeout=0")
+            connection.execute(f"PRAGMA busy_timeout={_LOOK_MILLISECONDS}")
         except sqlite3.Error:
             connection.close()
             raise
@@ -218,6 +217,9 @@ class SqliteWriter:
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Have the database for oneself; a plain BEGIN would have no patience when it starts to write.
+
+        It is SQLite that sleeps between two looks: Python's own sleep ends at a time of the clock, and whoever steps the
+        clocks of a process (libfaketime does) makes that a long one.
 
         Raises:
             sqlite3.Error: another process kept it for longer than we are patient, or it cannot be had at all.
@@ -229,7 +231,6 @@ class SqliteWriter:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or monotonic_seconds() >= until:
                     raise
-                time.sleep(_LOOK_SECONDS)  # on a thread of its own
             else:
                 return
 
