@@ -218,8 +218,8 @@ class SqliteWriter:
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Have the database for oneself; a plain BEGIN would have no patience when it starts to write.
 
-        It is SQLite that sleeps between two looks: Python's own sleep ends at a time of the clock, and whoever steps the
-        clocks of a process (libfaketime does) makes that a long one.
+        It is SQLite that sleeps between two looks: Python's own sleep ends at a time of the clock, and whoever steps
+        the clocks of a process (libfaketime does) makes that a long one.
 
         Raises:
             sqlite3.Error: another process kept it for longer than we are patient, or it cannot be had at all.
