@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from fapi_as.features.dynamic_registration.credentials import as_resource, offered_token, proved
@@ -58,7 +59,7 @@ async def approved(context: Context, request: EndpointRequest, statement: object
         )
     proof = offered_proof(context, request)
     by = await by_statement(context, request, statement, proof)
-    return by.after(*proof_spent(proof, InvalidDpopProof("proof replayed")))
+    return by.after(proof_spent(proof, InvalidDpopProof("proof replayed")))
 
 
 async def by_statement(
@@ -100,19 +101,17 @@ async def by_statement(
     if await context.reading.is_withdrawn(verified.issuer, verified.jti, verified.software_id):
         raise UnapprovedSoftwareStatement("statement: it or its software is withdrawn")
     stands = Require(required=Required.APPROVER, identifier=authority.issuer, version=authority.version)
-    effects: tuple[Effect, ...] = (stands,)
-    lost: dict[Effect, Refuse] = {stands: Refuse(error=UnapprovedSoftwareStatement("statement: the authority changed"))}
+    changed = Refuse(error=UnapprovedSoftwareStatement("statement: the authority changed"))
+    spends: dict[Effect, Refuse] = {stands: changed}
     if counted:
         use = statement_uses(presented, verified, authority.policy)
-        lost[use] = Refuse(error=InvalidSoftwareStatement("statement: used before"))
-        effects += (use,)
+        spends[use] = Refuse(error=InvalidSoftwareStatement("statement: used before"))
     return Approved(
         approval=Approval(approver=authority.issuer, version=authority.version),
         policy=authority.policy,
         statement=verified,
         proof=proof,
-        effects=effects,
-        lost=lost,
+        spends=spends,
     )
 
 
@@ -144,17 +143,11 @@ async def _by_token(context: Context, request: EndpointRequest, offered: Credent
         policy=found.policy,
         statement=None,
         proof=proof,
-        effects=(stands, use),
-        lost={stands: over, use: over},
+        spends={stands: over, use: over},
     )
-    return by.after(*proof_spent(proof, replayed))
+    return by.after(proof_spent(proof, replayed))
 
 
-def proof_spent(
-    proof: VerifiedProof | None, replayed: ProtocolError
-) -> tuple[tuple[Effect, ...], dict[Effect, Refuse]]:
+def proof_spent(proof: VerifiedProof | None, replayed: ProtocolError) -> Mapping[Effect, Refuse]:
     """What spends a proof, where there is one, and what losing that means (DPOP-16)."""
-    if proof is None:
-        return (), {}
-    once = proof_once(proof)
-    return (once,), {once: Refuse(error=replayed)}
+    return {} if proof is None else {proof_once(proof): Refuse(error=replayed)}

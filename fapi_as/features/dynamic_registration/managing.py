@@ -113,7 +113,7 @@ async def _update(context: Context, request: EndpointRequest, manager: _Manager)
     kept = manager.kept
     by = await _approved_again(context, request, manager, asked)
     by = by.counted(of_its_updates(manager.client_id))
-    await require_room_for(context, request, by.lost)
+    await require_room_for(context, request, by.spends)
     client = described(context, request, asked, by, manager.client_id)
     await require_sector_document(context, client)
     once = await verified_signature(context, request, asked, client)
@@ -193,9 +193,9 @@ async def _authenticated(context: Context, request: EndpointRequest) -> _Manager
     if not any(hmac.compare_digest(digest, known) for known in counting):
         raise InvalidToken("registration access token: another one")
     proof = proved(context, request, offered, kept.token_jkt)
-    effects, lost = proof_spent(proof, as_resource(context, request, InvalidDpopProof("proof replayed")))
+    spends = proof_spent(proof, as_resource(context, request, InvalidDpopProof("proof replayed")))
     gone = as_resource(context, request, InvalidToken("registration access token: it does not count any more"))
-    presented = PresentedToken(digest=digest, not_counting=gone, proof=proof, effects=effects, lost=lost)
+    presented = PresentedToken(digest=digest, not_counting=gone, proof=proof, spends=spends)
     return _Manager(kept=kept, token=offered.token, presented=presented)
 
 
@@ -222,7 +222,7 @@ async def _approved_again(context: Context, request: EndpointRequest, manager: _
         raise UnapprovedSoftwareStatement("statement: of another authority than the one of this client")
     if by.statement is None or by.statement.software_id != kept.software_id:
         raise UnapprovedSoftwareStatement("statement: about other software than this client")
-    return by.after(presented.effects, presented.lost)
+    return by.after(presented.spends)
 
 
 def _by_its_token(kept: KeptRegistration, presented: PresentedToken) -> Approved:
@@ -235,10 +235,9 @@ def _by_its_token(kept: KeptRegistration, presented: PresentedToken) -> Approved
         policy=kept.policy,
         statement=None,
         proof=presented.proof,
-        effects=(stands,),
-        lost={stands: Refuse(error=RegistrationForbidden("the approver changed"))},
+        spends={stands: Refuse(error=RegistrationForbidden("the approver changed"))},
     )
-    return by.after(presented.effects, presented.lost)
+    return by.after(presented.spends)
 
 
 async def _refuse(context: Context, request: EndpointRequest, manager: _Manager, error: ProtocolError) -> NoReturn:

@@ -65,7 +65,7 @@ async def _register(context: Context, request: EndpointRequest) -> Json:
     await take_turn(context, request, by.approval.approver)
     by = by.counted(of_a_day(by))
     by = by.counted(of_a_source(counted_source(request), context.policy.registrations_per_source))
-    await require_room_for(context, request, by.lost)
+    await require_room_for(context, request, by.spends)
     client = described(context, request, asked, by, _CLIENT_ID + context.entropy.identifier())
     await require_sector_document(context, client)
     once = await verified_signature(context, request, asked, client)

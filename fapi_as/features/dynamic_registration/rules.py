@@ -48,7 +48,7 @@ _OURS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved:
-    """An approval that was checked; `effects` spend it in this order, and `lost` says what losing each of them means.
+    """An approval that was checked, and what is spent for it, in this order, each with the refusal of who loses it.
 
     `proof` is what the request has proved possession of, to which the registration access token is bound.
     """
@@ -57,12 +57,11 @@ class Approved:
     policy: RegistrationPolicy
     statement: VerifiedStatement | None
     proof: VerifiedProof | None
-    effects: tuple[Effect, ...]
-    lost: Mapping[Effect, Refuse]
+    spends: Mapping[Effect, Refuse]
 
-    def after(self, effects: tuple[Effect, ...], lost: Mapping[Effect, Refuse]) -> Approved:
+    def after(self, credentials: Mapping[Effect, Refuse]) -> Approved:
         """The same, with credentials that are spent first."""
-        return replace(self, effects=(*effects, *self.effects), lost={**lost, **self.lost})
+        return replace(self, spends={**credentials, **self.spends})
 
     def with_signature(self, once: TakeOnce | None) -> Approved:
         """The same with the jti of a signed request, which is spent, too."""
@@ -72,8 +71,8 @@ class Approved:
         return self.counted({once: Refuse(error=InvalidClientMetadata("signed registration: sent before", sentence))})
 
     def counted(self, quotas: Mapping[Effect, Refuse]) -> Approved:
-        """The same with what is spent or counted after what it has already, each with the refusal of who loses it."""
-        return replace(self, effects=(*self.effects, *quotas), lost={**self.lost, **quotas})
+        """The same, with what is counted after all that is spent already."""
+        return replace(self, spends={**self.spends, **quotas})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +82,7 @@ class PresentedToken:
     digest: bytes
     not_counting: ProtocolError
     proof: VerifiedProof | None
-    effects: tuple[Effect, ...]
-    lost: Mapping[Effect, Refuse]
+    spends: Mapping[Effect, Refuse]
 
 
 def statement_uses(presented: PresentedStatement, verified: VerifiedStatement, policy: RegistrationPolicy) -> Attempt:
@@ -157,7 +155,7 @@ def decide_registration(client: RegisteredClient, by: Approved) -> Issue:
         scope=" ".join(sorted(client.scope)),
         jkt=None if by.proof is None else by.proof.jkt,
     )
-    return Issue(effects=(*by.effects, Record(fact=fact)), lost=by.lost)
+    return Issue(effects=(*by.spends, Record(fact=fact)), lost=by.spends)
 
 
 def decide_update(
@@ -181,8 +179,8 @@ def decide_update(
         jkt=kept.token_jkt,
     )
     return Issue(
-        effects=(*by.effects, replaced, Record(fact=fact)),
-        lost={**by.lost, replaced: Refuse(error=presented.not_counting)},
+        effects=(*by.spends, replaced, Record(fact=fact)),
+        lost={**by.spends, replaced: Refuse(error=presented.not_counting)},
     )
 
 
@@ -191,19 +189,19 @@ def decide_removal(client_id: str, presented: PresentedToken) -> Issue:
     removed = Unregister(client_id=client_id, token_digest=presented.digest)
     fact = AuditFact(event=AuditEvent.CLIENT_UNREGISTERED, client_id=client_id)
     return Issue(
-        effects=(*presented.effects, removed, Record(fact=fact)),
-        lost={**presented.lost, removed: Refuse(error=presented.not_counting)},
+        effects=(*presented.spends, removed, Record(fact=fact)),
+        lost={**presented.spends, removed: Refuse(error=presented.not_counting)},
     )
 
 
 def decide_reading(kept: KeptRegistration, presented: PresentedToken) -> Issue | None:
     """Reading changes nothing, unless a proof is spent or a new token is used for the first time (DCM-2)."""
     ends_the_old = kept.previous_token_digest is not None and presented.digest == kept.token_digest
-    if not presented.effects and not ends_the_old:
+    if not presented.spends and not ends_the_old:
         return None
     used = UseRegistrationToken(client_id=kept.client.client_id, token_digest=presented.digest)
     return Issue(
-        effects=(*presented.effects, used), lost={**presented.lost, used: Refuse(error=presented.not_counting)}
+        effects=(*presented.spends, used), lost={**presented.spends, used: Refuse(error=presented.not_counting)}
     )
 
 
