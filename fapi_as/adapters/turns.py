@@ -7,7 +7,7 @@ waits for all of them, once for each of its own steps. So they begin one by one,
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from typing import Final
 
 from fapi_as.protocol.errors import TooManyAtOnce
@@ -36,8 +36,7 @@ class PacedTurns:
         self._pause_seconds = pause_seconds
         self._waiting_limit = waiting_limit
         self._waiting_limit_of_one = waiting_limit_of_one
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._waiting_of: Counter[str] = Counter()
+        self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
         self._is_paused = False
 
     async def take(self, party: str) -> None:
@@ -50,21 +49,14 @@ class PacedTurns:
         if not self._is_paused:
             self._pause(loop)
             return
-        if len(self._waiting) >= self._waiting_limit or self._waiting_of[party] >= self._waiting_limit_of_one:
+        # whoever went away keeps no place; there are few enough to look at them all
+        self._waiting = deque((waits, turn) for waits, turn in self._waiting if not turn.done())
+        parties = [waits for waits, _ in self._waiting]
+        if len(parties) >= self._waiting_limit or parties.count(party) >= self._waiting_limit_of_one:
             raise TooManyAtOnce("too many wait for their turn")
         turn: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(turn)
-        self._waiting_of[party] += 1
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn in self._waiting:  # else it had its turn already, which is lost
-                self._waiting.remove(turn)
-            raise
-        finally:
-            self._waiting_of[party] -= 1
-            if not self._waiting_of[party]:
-                del self._waiting_of[party]
+        self._waiting.append((party, turn))
+        await turn
 
     def _pause(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_paused = True
@@ -73,8 +65,8 @@ class PacedTurns:
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_paused = False
         while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():  # whoever went away in this very moment has no turn
+            _, turn = self._waiting.popleft()
+            if not turn.done():  # whoever went away has no turn
                 self._pause(loop)
                 turn.set_result(None)
                 return

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    FromClause,
     Select,
     and_,
     bindparam,
@@ -90,8 +91,8 @@ def _token_counts() -> ColumnElement[bool]:
     return and_(is_enabled(tables.Client), presented)
 
 
-def _this_software() -> ColumnElement[bool]:
-    columns = table_of(tables.Client).c
+def _of_this_software(clients: FromClause) -> ColumnElement[bool]:
+    columns = clients.c
     return and_(
         columns.tenant == bindparam("software_tenant"),
         columns.approver == bindparam("software_approver"),
@@ -105,15 +106,7 @@ _FULL: Final = ("software_tenant", "software_approver", "software_of", "software
 def _is_full() -> Select[Any]:
     """The limit-th client of a software: a row where there is no room for another one."""
     others = table_of(tables.Client).alias("others")
-    nth: Select[Any] = (
-        select(literal_column("1"))
-        .select_from(others)
-        .where(
-            others.c.tenant == bindparam("software_tenant"),
-            others.c.approver == bindparam("software_approver"),
-            others.c.software_id.is_not_distinct_from(bindparam("software_of")),
-        )
-    )
+    nth: Select[Any] = select(literal_column("1")).select_from(others).where(_of_this_software(others))
     return nth.limit(literal_column("1")).offset(bindparam("software_limit") - literal_column("1"))
 
 
@@ -137,10 +130,11 @@ def _register() -> str:
 
 
 def _oldest_unfinished() -> str:
-    columns = table_of(tables.Client).c
+    table = table_of(tables.Client)
+    columns = table.c
     row: Select[Any] = (
         select(columns.client_id)
-        .where(_this_software(), columns.last_used_at.is_(None), columns.registered_at < bindparam("before"))
+        .where(_of_this_software(table), columns.last_used_at.is_(None), columns.registered_at < bindparam("before"))
         .order_by(columns.registered_at)
         .limit(literal_column("1"))
         .offset(literal_column("0"))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ async def test_the_cache_of_clients_is_bounded(path: Path, database: Database, m
         assert await view.client(f"agent-{number}") is not None
         assert await view.client(f"nobody-{number}") is None
     assert list(view._clients) == ["agent-2", "agent-3"]
+
+
+async def test_where_a_software_may_have_many_clients_only_the_transaction_looks(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = database.store("default")
+    await store.commit(Issue(effects=(replace(REGISTER, software_limit=1),)), STAMP)
+    another = replace(REGISTER, client_id="another", software_limit=1, unfinished_before=0)
+    assert not await store.reading.has_room(another, NOW)
+    monkeypatch.setattr(reading, "_CLIENTS_LOOKED_AT", 0)
+    assert await store.reading.has_room(another, NOW)
 
 
 async def test_a_row_that_is_not_valid_any_more_is_absent_and_told(

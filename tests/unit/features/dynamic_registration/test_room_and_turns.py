@@ -27,6 +27,13 @@ def house() -> RegistrationHouse:
     return RegistrationHouse(store=ChangingStore())
 
 
+@pytest.fixture
+def turns(house: RegistrationHouse) -> Turns:
+    found = house.context.registration_turns
+    assert isinstance(found, Turns)
+    return found
+
+
 class _Decided(MemoryStore):
     """How many permissions were tried in a transaction."""
 
@@ -87,9 +94,9 @@ async def test_who_finds_room_that_is_taken_meanwhile_is_refused_in_the_transact
     assert len(house.kept) == 1
 
 
-async def test_whoever_is_approved_waits_for_a_turn_and_strangers_take_none(house: RegistrationHouse) -> None:
-    turns = house.context.registration_turns
-    assert isinstance(turns, Turns)
+async def test_whoever_is_approved_waits_for_a_turn_and_strangers_take_none(
+    house: RegistrationHouse, turns: Turns
+) -> None:
     agent = house.registrant()
     used_up, bound = house.token("used-up", uses=0), house.token("bound", jkt="x" * 43)
     stranger = house.registrant(authority=SoftwareAuthority("https://stranger.example"))
@@ -117,9 +124,9 @@ async def test_whoever_is_approved_waits_for_a_turn_and_strangers_take_none(hous
     assert turns.parties == [house.source] * 4
 
 
-async def test_behind_a_proxy_of_all_it_is_the_approver_whose_turn_it_is(house: RegistrationHouse) -> None:
-    turns = house.context.registration_turns
-    assert isinstance(turns, Turns)
+async def test_behind_a_proxy_of_all_it_is_the_approver_whose_turn_it_is(
+    house: RegistrationHouse, turns: Turns
+) -> None:
     asked = EndpointRequest(
         method="POST", path="/register", now=NOW, correlation_id="c", source="192.0.2.1", proxied=True
     )
@@ -130,10 +137,8 @@ async def test_behind_a_proxy_of_all_it_is_the_approver_whose_turn_it_is(house: 
     assert turns.parties[1].startswith("x5t#S256 ")
 
 
-async def test_an_update_that_waited_tells_what_it_changed_then(house: RegistrationHouse) -> None:
+async def test_an_update_that_waited_tells_what_it_changed_then(house: RegistrationHouse, turns: Turns) -> None:
     """Two updates of one token: the second one renames what the first one had renamed."""
-    turns = house.context.registration_turns
-    assert isinstance(turns, Turns)
     agent = house.registrant()
     await agent.registered(statement=None, token=house.token(), **agent.described())
     before, token = agent.replacement(), str(agent.information["registration_access_token"])
@@ -148,9 +153,9 @@ async def test_an_update_that_waited_tells_what_it_changed_then(house: Registrat
     assert second.detail.endswith("changed: client_name")
 
 
-async def test_a_registration_that_ended_while_its_update_waited_is_gone(house: RegistrationHouse) -> None:
-    turns = house.context.registration_turns
-    assert isinstance(turns, Turns)
+async def test_a_registration_that_ended_while_its_update_waited_is_gone(
+    house: RegistrationHouse, turns: Turns
+) -> None:
     agent = house.registrant()
     await agent.registered()
     replacement = agent.replacement()
@@ -166,10 +171,8 @@ async def test_a_registration_that_ended_while_its_update_waited_is_gone(house: 
 
 @pytest.mark.parametrize("by", ["statement", "token"])
 async def test_where_too_many_wait_one_more_is_told_to_come_later_and_has_not_failed(
-    house: RegistrationHouse, by: str
+    house: RegistrationHouse, turns: Turns, by: str
 ) -> None:
-    turns = house.context.registration_turns
-    assert isinstance(turns, Turns)
     agent = house.registrant()
     how = {} if by == "statement" else {"statement": None, "token": house.token(uses=2), **agent.described()}
     await agent.registered(**how)
