@@ -60,12 +60,11 @@ async def test_whoever_went_away_takes_no_turn_and_no_place_from_the_others(turn
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.sleep(0)
-    last, also_gone = taking(turns), taking(turns, "other")
+    also_gone, last = taking(turns, "other"), taking(turns)
     await asyncio.sleep(0)
     also_gone.cancel()
     async with asyncio.timeout(5):
-        await asyncio.gather(first, last)
-        await turns.take("another")  # after the place of the one that went away
+        await asyncio.gather(first, last)  # the last one stands behind one that went away
     assert gone.cancelled()
     assert also_gone.cancelled()
     assert failed == []
