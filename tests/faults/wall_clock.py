@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mmap
+import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+
+import httpx2
 
 from tests.faults.campaign import Verdict, judge_stored, recovery_seconds, under_load
 from tests.faults.faulty_server import FaultyServer, installed
@@ -16,25 +21,47 @@ from tests.support.history import Outcome
 from tests.support.processes import wait_until
 
 BACK, FORWARD = -120, 3600
+_PYTHON = Path(__file__).parent / "stepped_clock"  # what steps the clock that Python reads
+_OFFSET = struct.Struct("<q")
 _RECOVERY_SECONDS = 70.0
 _LOAD_SECONDS = 0.7
-_IN_FLIGHT_SECONDS = 0.1  # from our note of a step until the file that steps it is in place
+_TELLING_SECONDS = 5.0  # within which a true clock tells the time
 
 
-@dataclass(slots=True)
+@dataclass
 class _Steps:
-    """Steps the clock of a server by a file, and notes when, monotonic."""
+    """Steps the clock of a server, and notes between which moments, monotonic, it did."""
 
-    file: Path
+    directory: Path
     ledger: Ledger
-    moments: list[float] = field(default_factory=list)
+    moments: list[tuple[float, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.file, self.offset = self.directory / "clock", self.directory / "clock-of-python"
+        self.file.write_text("+0", encoding="ascii")
+        self.offset.write_bytes(_OFFSET.pack(0))
+
+    def environment(self, preload: Path) -> dict[str, str]:
+        """With which a server has this clock."""
+        return {
+            "LD_PRELOAD": str(preload),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "PYTHONPATH": str(_PYTHON),
+            "FAULTS_CLOCK_OFFSET": str(self.offset),
+            "FAULTS_CLOCK_EPOCH": repr(time.time() - time.monotonic()),
+        }
 
     def __call__(self, seconds: int) -> None:
-        self.moments.append(time.monotonic())
+        began = time.monotonic()
         beside = self.file.with_suffix(".new")
         beside.write_text(f"{seconds:+d}", encoding="ascii")
         self.ledger.clock.offset = seconds  # first: what is asked from now on may meet either clock
         beside.replace(self.file)
+        with self.offset.open("r+b") as file, mmap.mmap(file.fileno(), _OFFSET.size) as shared:
+            shared[:] = _OFFSET.pack(seconds)
+        self.moments.append((began, time.monotonic()))
 
 
 def library() -> Path | None:
@@ -49,18 +76,11 @@ async def clock_stepped(rounds: int) -> Verdict:
     preload = library()
     assert preload is not None, "libfaketime is missing"
     with installed(workers=2) as server:
-        stepped = server.registered.directory / "clock"
-        stepped.write_text("+0", encoding="ascii")
-        server.environment = {
-            "LD_PRELOAD": str(preload),
-            "FAKETIME_TIMESTAMP_FILE": str(stepped),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        step = _Steps(server.registered.directory, ledger)
+        server.environment = step.environment(preload)
         server.start()
         await sign_in(server.site, ledger)
 
-        step = _Steps(stepped, ledger)
         for number in range(rounds):
             for offset in (BACK, FORWARD):
                 await _excursion(server, ledger, verdict, step, offset)
@@ -90,6 +110,7 @@ async def _excursion(
         peer = Peer(http, server.site, next(iter(server.site.client_keys)), ledger)
         code, copied = await _code(peer), await _signed(peer)
         await under_load(server, ledger, fault, seed=offset)
+        await _told_as(http, peer, offset, verdict)
         await _not_good(peer, code, verdict, f"a code of the true time at {offset:+d} s")
         await asyncio.to_thread(_replace_a_worker, server)
     async with server.site.http() as http:
@@ -102,12 +123,20 @@ async def _excursion(
         await _not_good(peer, code_there, verdict, f"a code of {offset:+d} s at the true time")
 
 
-def _judge_answers(ledger: Ledger, verdict: Verdict, steps: Sequence[float]) -> None:
+async def _told_as(http: httpx2.AsyncClient, peer: Peer, offset: int, verdict: Verdict) -> None:
+    """A fault that does not bite proves nothing: the server must say the time that it was given."""
+    reply = await http.get(f"{peer.client.issuer}/.well-known/oauth-authorization-server")
+    told = parsedate_to_datetime(reply.headers["date"]).timestamp() - time.time()
+    if abs(told - offset) > _TELLING_SECONDS:
+        verdict.broken("FAULT", f"the clock of the server is {told:+.0f} s off instead of {offset:+d} s")
+
+
+def _judge_answers(ledger: Ledger, verdict: Verdict, steps: Sequence[tuple[float, float]]) -> None:
     for operation in ledger.history.operations:
         # a request in flight while the clock leaps cannot be told from one that was held so long (TIM-09)
-        leapt = any(operation.began <= moment + _IN_FLIGHT_SECONDS and moment <= operation.ended for moment in steps)
+        leapt = any(operation.began <= after and before <= operation.ended for before, after in steps)
         if operation.outcome is Outcome.UNAVAILABLE and not leapt:
-            verdict.broken("R13", "a step of the clock was answered with a 503")
+            verdict.broken("R13", f"a step of the clock was answered with a 503: {operation}, steps {steps}")
 
 
 async def _code(peer: Peer) -> str | None:
