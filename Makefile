@@ -120,7 +120,7 @@ load: $(READY) ## races of 20 rounds, 1,700 slow connections for a minute, a mil
 		tests/system/test_key_rotation_under_load.py tests/system/test_registration_over_workers.py \
 		tests/system/test_many_clients.py
 
-faults: $(READY) ## kill -9, full and failing disks, a lock, a clock that jumps, under load; ROUNDS=3 is short
+faults: $(READY) ## kill -9, full and failing disks, a lock, a clock that jumps, under load; ROUNDS=3 is short, 0 is what `make test` has not
 	@$(PY) -m tests.faults $(ROUNDS)
 
 lock: $(READY) ## resolve the dependencies anew into the lock files of .ci
