@@ -1,4 +1,4 @@
-"""`make faults`: every campaign and every seeded defect, with a table at the end; 1 when a promise is broken.
+"""`make faults`: the campaigns and every seeded defect, with a table at the end; 1 when a promise is broken.
 
 FAULTS=required makes it a failure when what a campaign needs is missing: root, strace, libfaketime.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import mmap
-import struct
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,24 +22,26 @@ from tests.support.processes import wait_until
 
 BACK, FORWARD = -120, 3600
 _PYTHON = Path(__file__).parent / "stepped_clock"  # what steps the clock that Python reads
-_OFFSET = struct.Struct("<q")
+_OFFSET_BYTES = 8  # which a processor writes at once
 _RECOVERY_SECONDS = 70.0
 _LOAD_SECONDS = 0.7
 _TELLING_SECONDS = 5.0  # within which a true clock tells the time
 
 
-@dataclass
+@dataclass(slots=True)
 class _Steps:
     """Steps the clock of a server, and notes between which moments, monotonic, it did."""
 
     directory: Path
     ledger: Ledger
     moments: list[tuple[float, float]] = field(default_factory=list)
+    file: Path = field(init=False)
+    offset: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.file, self.offset = self.directory / "clock", self.directory / "clock-of-python"
         self.file.write_text("+0", encoding="ascii")
-        self.offset.write_bytes(_OFFSET.pack(0))
+        self.offset.write_bytes(bytes(_OFFSET_BYTES))
 
     def environment(self, preload: Path) -> dict[str, str]:
         """With which a server has this clock."""
@@ -59,8 +61,8 @@ class _Steps:
         beside.write_text(f"{seconds:+d}", encoding="ascii")
         self.ledger.clock.offset = seconds  # first: what is asked from now on may meet either clock
         beside.replace(self.file)
-        with self.offset.open("r+b") as file, mmap.mmap(file.fileno(), _OFFSET.size) as shared:
-            shared[:] = _OFFSET.pack(seconds)
+        with self.offset.open("r+b") as file, mmap.mmap(file.fileno(), 0) as shared:
+            shared[:] = seconds.to_bytes(_OFFSET_BYTES, sys.byteorder, signed=True)
         self.moments.append((began, time.monotonic()))
 
 

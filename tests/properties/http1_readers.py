@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import h11
@@ -9,6 +10,7 @@ import h11
 from rs_kit.adapters.listener.reading import End, Head, RefusedRequest, RequestReader
 
 BODY_LIMIT = 1024
+_BAD_WHITESPACE = re.compile(rb"[ \t];")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,14 @@ def theirs(data: bytes) -> list[Seen]:
                 return seen
     except (h11.RemoteProtocolError, h11.LocalProtocolError):
         return seen
+
+
+def comparable(data: bytes) -> bool:
+    """Whether h11 must read what ours accepts; it refuses a space before the semicolon of a chunk extension.
+
+    RFC 9112 §7.1.1 calls that space bad, and RFC 9110 §5.6.3 says that whoever receives it must take it away.
+    """
+    return _BAD_WHITESPACE.search(data) is None
 
 
 def lowered_coding(seen: Seen) -> Seen:

@@ -56,7 +56,7 @@ from rs_kit.protocol import (
     tool_policy,
 )
 from rs_kit.protocol.errors import InvalidDpopProof, InvalidJwk, InvalidJws, InvalidRequest, UseDpopNonce
-from tests.properties.http1_readers import lowered_coding, ours, theirs
+from tests.properties.http1_readers import comparable, lowered_coding, ours, theirs
 from tests.properties.parser_seeds import KEYS, PROOF, PROVED_AT
 from tests.support.fakes import ISSUER, NOW, context
 from tests.support.peer_keys import PeerKey
@@ -336,7 +336,8 @@ def client_cert(data: bytes) -> None:
 def http1(data: bytes) -> None:
     seen, refused = ours([data])
     assert ours([data[:7], data[7:]]) == (seen, refused)
-    assert [lowered_coding(one) for one in seen] == theirs(data)[: len(seen)]
+    if comparable(data):
+        assert [lowered_coding(one) for one in seen] == theirs(data)[: len(seen)]
     RequestReader(body_limit=0).receive(data)
 
 

@@ -92,14 +92,14 @@ async def take_turn(context: Context, request: EndpointRequest, approver: str) -
     await context.registration_turns.take(counted_source(request) or approver)
 
 
-async def require_room_for(context: Context, request: EndpointRequest, quotas: Mapping[Effect, Refuse]) -> None:
+async def require_room_for(context: Context, request: EndpointRequest, spends: Mapping[Effect, Refuse]) -> None:
     """Refuse without a transaction what has no room now, however many ask (DCR-16); only a transaction lets one in.
 
     Raises:
         ProtocolError: what losing the effect means.
         StorageUnavailable: the store cannot answer.
     """
-    for effect, lost in quotas.items():
+    for effect, lost in spends.items():
         if isinstance(effect, Attempt | Register) and not await context.reading.has_room(effect, request.now):
             raise lost.error
 
